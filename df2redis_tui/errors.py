@@ -1,0 +1,85 @@
+"""The error tree. Each error is one line for an operator and knows the exit code it ends the program with.
+
+Messages never hold a password, key material or raw bytes from the wire (use `printable`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+EXIT_DONE: Final = 0
+EXIT_CONFIG: Final = 2
+EXIT_SOURCE: Final = 3
+EXIT_TARGET: Final = 4
+EXIT_NOT_COPIED: Final = 5
+
+
+def printable(raw: bytes, limit: int = 120) -> str:
+    """Wire bytes as safe one-line text: control bytes and invalid UTF-8 escaped, cut to `limit` characters."""
+    text = raw[: limit * 4].decode("utf-8", "backslashreplace")
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return safe if len(safe) <= limit and len(raw) <= limit * 4 else safe[:limit] + "…"
+
+
+class Df2RedisError(Exception):
+    """Base of everything this program raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(Df2RedisError):
+    """The operator's settings can't be used; the text says which and what to do."""
+
+    exit_code = EXIT_CONFIG
+
+
+class SourceError(Df2RedisError):
+    """Dragonfly refused something or misbehaved."""
+
+    exit_code = EXIT_SOURCE
+
+
+class SourceLost(SourceError):
+    """A source connection ended or the session was cancelled; a new session may succeed."""
+
+    retryable = True
+
+
+class ResyncNeeded(SourceError):
+    """The running full sync became void (FLUSHALL inside it, for example); a new full sync may succeed."""
+
+    retryable = True
+
+
+class DecodeError(SourceError):
+    """A FLOW's bytes are malformed. `flow`, `offset` (bytes since the stream began) and `context` say where."""
+
+    def __init__(self, reason: str, *, flow: int = -1, offset: int = -1, context: bytes = b"") -> None:
+        self.reason = reason
+        self.flow = flow
+        self.offset = offset
+        self.context = context
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        near = f" near {self.context[:16].hex(' ')}" if self.context else ""
+        return f"FLOW {self.flow}: malformed stream at byte {self.offset:,}: {self.reason}{near}"
+
+
+class TargetError(Df2RedisError):
+    """The target refused something or can't be used."""
+
+    exit_code = EXIT_TARGET
+
+
+class TargetLost(TargetError):
+    """A target connection ended; a new one may succeed."""
+
+    retryable = True
+
+
+class NotCopied(Df2RedisError):
+    """Something has no equivalent on the target and the policy is `stop`."""
+
+    exit_code = EXIT_NOT_COPIED

@@ -1,0 +1,1 @@
+"""Channel → accumulator → limiter → dispatch: moves blocks of commands, never single entries."""

@@ -1,0 +1,1 @@
+"""The target: ordered pipelined connections, topology, routing."""

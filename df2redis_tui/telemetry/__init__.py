@@ -1,0 +1,1 @@
+"""Counters → snapshots → health, logs, metrics, report. Knows nothing of sockets."""

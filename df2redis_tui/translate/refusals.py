@@ -1,0 +1,29 @@
+"""What can't be carried over: the value object and the port through which translators report it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A key, or a journal command on it, that has no equivalent on the target. `payload` is what was read of it (may be cut)."""
+
+    db: int
+    key: bytes
+    type: str  # "json", "bloom", ... or the command's name in a journal
+    reason: str
+    flow: int = -1
+    lsn: int | None = None
+    payload: bytes = b""
+
+
+class RefusalPort(Protocol):
+    """`refuse` raises `NotCopied` under the policy `stop` and records a dead letter under `skip`."""
+
+    def refuse(self, refusal: Refusal) -> None: ...
+
+    def refused(self, db: int, key: bytes) -> bool:
+        """Whether this key was refused before (its later journal commands are then expected to fail)."""
+        ...

@@ -1,0 +1,1 @@
+"""The Textual application: draws snapshots, sends tuning. Knows only the engine's handle."""

@@ -1,0 +1,1 @@
+"""Compares two servers key by key."""

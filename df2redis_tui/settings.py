@@ -110,3 +110,13 @@ class Settings:
     ui: bool | None = None  # None = decide by the terminal
     status_interval: float = 2.0
     metrics: str | None = None  # host:port of the Prometheus endpoint
+    refresh: float = 0.5  # seconds between two looks at the engine
+    theme: str | None = None
+    theme_dir: Path | None = None
+    keys: tuple[tuple[str, str], ...] = ()  # (action id, keys separated by commas, "" unbinds)
+    read_only: bool = False
+    mouse: bool = True
+    glyphs: Literal["auto", "unicode", "block", "ascii"] = "auto"
+    color: Literal["auto", "truecolor", "256", "16", "none"] = "auto"
+    low_bandwidth: bool = False
+    screenshot_dir: Path = Path("screenshots")

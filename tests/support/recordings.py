@@ -1,0 +1,110 @@
+"""Recorded sessions of real Dragonfly servers as the player and the comparison need them (format: tests/captures/README.md)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parents[1]
+FULL_SYNC_END = b"\xc8" + bytes(8)  # opcode 200; never inside a blob in these recordings
+TOKEN_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFlow:
+    """What one FLOW delivered, and where its phases are (byte offsets into `stream`)."""
+
+    stream: bytes
+    token: str
+    granted: str  # FULL or PARTIAL
+    full_sync_end: int  # behind opcode 200; 0 after PARTIAL
+    cut: int  # what had come when STARTSTABLE was sent
+    stable_from: int  # behind the 40-byte token; 0 after PARTIAL
+    lsn_start: int  # next LSN before the stable writes, or the one asked for
+    lsn_end: int  # next LSN at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recorded session. `name` is the folder's, with `/resume` for the session that came after."""
+
+    name: str
+    directory: Path
+    version: str  # as INFO says it: df-v1.40.1
+    redis_version: str
+    master_id: str
+    sync_id: str
+    capa_reply: tuple[str | int, ...]
+    flows: tuple[RecordedFlow, ...]
+    resumed: bool
+
+    def expected(self) -> dict[str, Any]:
+        """What the source held at the end, as the file has it: {db: {base64 key: entry}}."""
+        name = "resume-expected.json.gz" if self.resumed else "expected.json.gz"
+        with gzip.open(self.directory / name) as file:
+            expected: dict[str, Any] = json.load(file)
+        return expected
+
+
+def folders() -> list[Path]:
+    """Every folder with a recording: the repository's own, and more when the machine has them."""
+    found: dict[str, Path] = {}
+    for root in (
+        HERE / "captures",
+        HERE.parent.parent / "shared" / "captures",
+        Path(os.environ.get("DF2REDIS_CAPTURES", "-")),
+    ):
+        if root.is_dir():
+            for session in sorted(root.glob("*/session.json")):
+                found.setdefault(session.parent.name, session.parent)
+    return [found[name] for name in sorted(found)]
+
+
+@cache
+def load(directory: Path, *, resumed: bool = False) -> Recording:
+    """Read a recording; `resumed` reads the session that followed the first."""
+    prefix = "resume-" if resumed else ""
+    base = json.loads((directory / "session.json").read_text())
+    session = json.loads((directory / f"{prefix}session.json").read_text())
+    replies = {tuple(t["command"]): t["reply"] for t in session["transcript"] if "reply" in t}
+    capa = replies["REPLCONF", "capa", "dragonfly"]
+    flows = []
+    for flow in range(base["flows"]):
+        stream = (directory / f"{prefix}flow-{flow}.bin").read_bytes()
+        granted, token = next(
+            t["reply"] for t in session["transcript"] if t["conn"] == f"flow-{flow}" and "FLOW" in t["command"]
+        )
+        full = granted == "FULL"
+        end = stream.index(FULL_SYNC_END) + len(FULL_SYNC_END) if full else 0
+        # The second session's files do not say when STARTSTABLE was sent: opcode 200 is the earliest moment.
+        cut = session.get("bytes_when_startstable_was_sent", [end] * base["flows"])[flow] if full else 0
+        stable = stream.index(token.encode(), end) + TOKEN_LENGTH if full else 0
+        start = session["requested_lsn"][flow] if resumed else base["lsn_before_stable_writes"][flow]
+        flows.append(RecordedFlow(stream, token, granted, end, cut, stable, start, session["lsn_at_end"][flow]))
+    return Recording(
+        name=directory.name + ("/resume" if resumed else ""),
+        directory=directory,
+        version=base["server"]["dragonfly_version"],
+        redis_version=base["server"]["redis_version"],
+        master_id=capa[0],
+        sync_id=capa[1],
+        capa_reply=tuple(capa),
+        flows=tuple(flows),
+        resumed=resumed,
+    )
+
+
+def full_sessions() -> list[tuple[Path, bool]]:
+    """(folder, resumed) of every session that begins with a full sync: the first ones, and the refused partial ones."""
+    found = [(folder, False) for folder in folders()]
+    for folder in folders():
+        if (folder / "resume-session.json").exists() and all(
+            f.granted == "FULL" for f in load(folder, resumed=True).flows
+        ):
+            found.append((folder, True))
+    return found

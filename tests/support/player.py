@@ -436,7 +436,7 @@ class Player:
             return [f.lsn_start for f in self.scripts[0].flows]
         return [
             script.lsn_end
-            if session.start.is_set() and not self.behaviour.hold_stable or self._released.is_set()
+            if (session.start.is_set() and not self.behaviour.hold_stable) or self._released.is_set()
             else script.lsn_start
             for script in session.script.flows
         ]

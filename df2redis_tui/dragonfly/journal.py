@@ -1,0 +1,237 @@
+"""The journal of one FLOW, decoded without any IO: stable sync, and the blobs inside a full sync (protocol page §4).
+
+Records that are all there pass a tight loop; one that is cut is read on by a generator, argument by argument.
+SELECT is folded into the entries behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from df2redis_tui.dragonfly.rdb.lengths import check_string_length
+from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps, Whole
+from df2redis_tui.dragonfly.records import (
+    OP_COMMAND,
+    OP_EXEC,
+    OP_EXPIRED,
+    OP_FIN,
+    OP_LSN,
+    OP_MULTI,
+    OP_PING,
+    OP_SELECT,
+    Entry,
+)
+from df2redis_tui.errors import DecodeError, SourceError, SourceLost, printable
+
+_MAX_DB: Final = 1 << 31
+_MAX_ERROR_TEXT: Final = 512
+_MAX_RUN: Final = 8192
+_ERROR_TEXT: Final = 0x2D
+
+
+class JournalDecoder:
+    """Journal bytes of one FLOW in, blocks of entries out. `db`: the database until the first SELECT.
+
+    Malformed input raises DecodeError (with flow and offset) from `next_block`, after all entries in front of it have
+    been delivered; an error text of the server in place of a record raises SourceLost. Both are final.
+    """
+
+    def __init__(self, flow: int, *, db: int = 0) -> None:
+        self._flow = flow
+        self._db = db
+        self._source = Source()
+        self._entries: list[Entry] = []
+        self._limit = 0
+        self._steps = self._run()
+        self._waiting = False
+        self._error: SourceError | None = None
+
+    @property
+    def offset(self) -> int:
+        """Bytes consumed since the journal began."""
+        return self._source.tell()
+
+    def receive(self, data: bytes) -> None:
+        """Hand over bytes as they were read."""
+        self._source.add(data)
+
+    def next_block(self, limit_bytes: int = 512 * 1024) -> list[Entry] | None:
+        """The next entries, of about `limit_bytes` together, or None when more bytes are needed."""
+        self._limit = limit_bytes
+        if self._error is None and not (self._waiting and self._source.available() < self._source.wanted):
+            try:
+                self._waiting = next(self._steps) != BLOCK
+            except DecodeError as error:
+                self._error = DecodeError(error.reason, flow=self._flow, offset=self.offset, context=error.context)
+            except SourceError as error:
+                self._error = error
+        if self._entries:
+            entries, self._entries = self._entries, []
+            return entries
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def _run(self) -> Steps[None]:
+        src = self._source
+        begin = src.tell()
+        while True:
+            self._db = _take_records(src, self._entries, self._db, self._limit - (src.tell() - begin))
+            if src.tell() - begin >= self._limit or len(self._entries) >= _MAX_RUN:
+                yield BLOCK
+                begin = src.tell()
+                continue
+            if src.pos >= len(src.data):
+                yield from src.need(1)
+                if not self._entries:
+                    begin = src.tell()
+                continue
+            if src.data[src.pos] == _ERROR_TEXT:
+                yield from self._error_text(src)
+            self._db = yield from _read_record(src, self._entries, self._db)
+
+    def _error_text(self, src: Source) -> Steps[None]:
+        count = 1
+        while count < _MAX_ERROR_TEXT and b"\n" not in src.data[src.pos :]:
+            count = src.available() + 1
+            yield from src.need(count)
+        text = src.data[src.pos :].split(b"\n", 1)[0].strip()
+        raise SourceLost(f"FLOW {self._flow}: the source ended the session: {printable(text)}")
+
+
+def decode_blob(flow: int, data: bytes, offset: int) -> list[Entry]:
+    """The records of an opcode-210 blob; it must be used up exactly. `offset` is where the blob stands, for errors."""
+    src = Whole(data)
+    entries: list[Entry] = []
+    db = 0
+    try:
+        while src.pos < len(data):
+            db = _take_records(src, entries, db, len(data))
+            if src.pos < len(data):
+                try:
+                    next(read := _read_record(src, entries, db))
+                except StopIteration as done:
+                    db = done.value
+                else:
+                    raise AssertionError(f"{read} waits for bytes that can't come")
+    except DecodeError as error:
+        reason = f"journal blob: {error.reason}"
+        raise DecodeError(reason, flow=flow, offset=offset, context=error.context) from None
+    return entries
+
+
+def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> int:
+    """The hot path: consume whole records with short fields. Gives the database then current."""
+    data, pos = src.data, src.pos
+    end = len(data)
+    stop = pos + limit
+    append = entries.append
+    new = tuple.__new__
+    try:
+        for _ in range(_MAX_RUN):
+            if pos >= stop:
+                break
+            at = pos
+            op = data[at]
+            chosen = db
+            if op == OP_SELECT:
+                chosen = data[at + 1]
+                if chosen > 63:
+                    break
+                op = data[at + 2]
+                at += 2
+            if op != OP_COMMAND and op != OP_MULTI and op != OP_EXPIRED:
+                break
+            txid = data[at + 1]
+            if txid < 64:
+                at += 2
+            elif txid < 128:
+                txid = (txid & 63) << 8 | data[at + 2]
+                at += 3
+            elif txid == 0x80:
+                txid = int.from_bytes(data[at + 2 : at + 6], "big")
+                at += 6
+            else:
+                break
+            if data[at] > 63:
+                break
+            argc = data[at + 1]
+            if argc > 63:
+                break
+            total = data[at + 2]
+            at += 3
+            if total < 64:
+                pass
+            elif total < 128:
+                total = (total & 63) << 8 | data[at]
+                at += 1
+            else:
+                break
+            args: list[bytes] = []
+            # The lengths of the arguments must add up to `total`, so the record's end is known in advance.
+            behind = at + total
+            for _ in range(argc):
+                size = data[at]
+                if size < 64:
+                    at += 1
+                    behind += 1
+                elif size < 128:
+                    size = (size & 63) << 8 | data[at + 1]
+                    at += 2
+                    behind += 2
+                else:
+                    break
+                args.append(data[at : at + size])
+                at += size
+            if at != behind or at > end or len(args) != argc or not argc:
+                break
+            append(new(Entry, (op, chosen, txid, args)))
+            db = chosen
+            pos = at
+    except IndexError:
+        pass
+    src.pos = pos
+    return db
+
+
+def _read_record(src: Source, entries: list[Entry], db: int) -> Steps[int]:
+    """Read one record of any kind, however it arrives. Gives the database then current."""
+    op = yield from src.byte()
+    if op == OP_SELECT:
+        db = yield from src.length()
+        if db >= _MAX_DB:
+            raise src.fail(f"database number {db:,}")
+    elif op in (OP_COMMAND, OP_MULTI, OP_EXPIRED):
+        txid = yield from src.length()
+        yield from src.length()
+        entries.append(Entry(op, db, txid, (yield from _read_args(src))))
+    elif op == OP_EXEC:
+        txid = yield from src.length()
+        yield from src.length()
+        entries.append(Entry(op, db, txid, []))
+    elif op == OP_LSN:
+        entries.append(Entry(op, db, (yield from src.length()), []))
+    elif op in (OP_PING, OP_FIN):
+        entries.append(Entry(op, db, 0, []))
+    else:
+        src.pos -= 1
+        raise src.fail(f"{op} is no journal opcode")
+    return db
+
+
+def _read_args(src: Source) -> Steps[list[bytes]]:
+    argc = yield from src.length()
+    total = yield from src.length()
+    if not argc:
+        raise src.fail("a journal command has no name")
+    left = total
+    args: list[bytes] = []
+    for _ in range(argc):
+        size = check_string_length((yield from src.length()))
+        left -= size
+        if left < 0:
+            raise src.fail(f"the arguments of a journal command exceed their declared {total:,} bytes")
+        args.append((yield from src.take(size)))
+    if left:
+        raise src.fail(f"the arguments of a journal command fall {left:,} bytes short of their declared {total:,}")
+    return args

@@ -1,0 +1,5 @@
+"""`python -m df2redis_tui`."""
+
+from df2redis_tui.cli import main
+
+raise SystemExit(main())

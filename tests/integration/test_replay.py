@@ -1,0 +1,112 @@
+"""Every recorded session, played over real sockets, run as a user runs it, into every real server: the content must be equal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import Can, differences, expected_content, read_content, report
+from tests.support.exceptions import judge
+from tests.support.player import Behaviour, Player, script_of
+from tests.support.program import Program, copy_arguments
+from tests.support.recordings import Recording, full_sessions, load
+from tests.support.servers import Server
+
+pytestmark = pytest.mark.real
+SESSIONS = full_sessions()
+BOOKKEEPING = b"df2redis"  # the program's own keys on the target
+
+
+def session_id(session: tuple[Path, bool]) -> str:
+    return session[0].name + ("/resume" if session[1] else "")
+
+
+def test_there_are_recordings() -> None:
+    assert SESSIONS, "neither tests/captures nor $DF2REDIS_CAPTURES holds a recording"
+
+
+def assert_copied(recording: Recording, target: Server) -> None:
+    expected = expected_content(recording.expected())
+    found = differences(expected, read_content(target.client(), skip_prefix=BOOKKEEPING), Can.of(target.kind))
+    unexplained, stale = judge(recording.name, target.kind, found, expected)
+    assert not unexplained, f"{len(unexplained)} differences:\n{report(unexplained)}"
+    assert not stale, "excused, but equal:\n" + "\n".join(f"{e.key!r} {e.aspect}: {e.reason}" for e in stale)
+
+
+def assert_acknowledged(recording: Recording, player: Player) -> None:
+    for flow, of_flow in enumerate(recording.flows):
+        values = [value for _, value in player.acks[flow]]
+        assert values == sorted(values), f"FLOW {flow} took an ACK back: {values}"
+        assert values[-1:] == [of_flow.lsn_end], f"FLOW {flow} ended at {values[-1:]}, the source at {of_flow.lsn_end}"
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=session_id)
+def test_content_is_equal(session: tuple[Path, bool], target: Server, run: Callable[..., Program]) -> None:
+    recording = load(session[0], resumed=session[1])
+    with Player(script_of(recording)) as player:
+        program = run(copy_arguments(player.url, target.url, "--member-ttl", "drop"))
+    assert player.violations == []
+    assert_copied(recording, target)
+    assert_acknowledged(recording, player)
+    lost = program.dead_letters()
+    assert program.process.returncode == (5 if lost else 0), program.output()
+    assert program.summary()["version"] == 1
+    assert "Traceback" not in program.output() + program.log()
+
+
+PIECES = [(61, 0.0), (1500, 0.0), (20_000, 0.002)]
+
+
+@pytest.mark.parametrize(("piece", "delay"), PIECES, ids=[f"{p}-bytes" for p, _ in PIECES])
+@pytest.mark.parametrize("session", SESSIONS[:: max(1, len(SESSIONS) // 4)], ids=session_id)
+def test_however_the_bytes_arrive(
+    session: tuple[Path, bool], piece: int, delay: float, any_target: Server, run: Callable[..., Program]
+) -> None:
+    recording = load(session[0], resumed=session[1])
+    with Player(script_of(recording), behaviour=Behaviour(piece=piece, delay=delay)) as player:
+        run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop"), timeout=120)
+    assert player.violations == []
+    assert_copied(recording, any_target)
+
+
+KNOBS = [
+    ("--batch-size", "1", "--max-in-flight", "1"),
+    ("--batch-size", "3", "--max-in-flight", "50"),
+    ("--batch-size", "100000", "--flush-interval", "0.5", "--max-in-flight", "2"),
+    ("--channel-entries", "10", "--channel-bytes", "65536"),
+]
+
+
+@pytest.mark.parametrize("knobs", KNOBS, ids=" ".join)
+def test_whatever_the_knobs_are(knobs: tuple[str, ...], any_target: Server, run: Callable[..., Program]) -> None:
+    busiest = max(SESSIONS, key=lambda s: sum(f.lsn_end - f.lsn_start for f in load(s[0], resumed=s[1]).flows))
+    recording = load(busiest[0], resumed=busiest[1])
+    with Player(script_of(recording)) as player:
+        run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop", *knobs), timeout=180)
+    assert_copied(recording, any_target)
+    assert_acknowledged(recording, player)
+
+
+def test_every_value_left_out_is_a_dead_letter(any_target: Server, run: Callable[..., Program]) -> None:
+    """Nothing that the target lacks is missing from the dead-letter file."""
+    for session in SESSIONS:
+        recording = load(session[0], resumed=session[1])
+        any_target.client().flushall()
+        with Player(script_of(recording)) as player:
+            program = run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop"), name=recording.name)
+        expected = expected_content(recording.expected())
+        missing = [
+            d
+            for d in differences(expected, read_content(any_target.client(), skip_prefix=BOOKKEEPING), Can.of(any_target.kind))
+            if d.aspect in ("absent", "value", "type")
+        ]
+        told = {(letter["db"], letter["key"]) for letter in program.dead_letters()}
+        silent = [d for d in missing if not {(d.db, name) for name in spellings(d.key)} & told]
+        assert not silent, f"{recording.name}: {report(silent)}"
+
+
+def spellings(key: bytes) -> list[str]:
+    return list(itertools.chain([key.decode("utf-8", "backslashreplace")], [key.hex()]))

@@ -1,0 +1,74 @@
+"""A FLOW connection: one shard's stream (protocol page §2)."""
+
+from __future__ import annotations
+
+import anyio
+from anyio.abc import ByteStream
+
+from df2redis_tui.dragonfly.control import Greeting, error_text, open_source
+from df2redis_tui.errors import SourceError, SourceLost
+from df2redis_tui.settings import Endpoint
+from df2redis_tui.streams import READ_SIZE, Arg, PeerLost, encode, is_error
+
+RECEIVE_BUFFER = 10 * 1024**2  # buys time before the source's writers block (§6)
+
+
+class FlowConnection:
+    """Bytes in, ACKs out. Nothing else may be sent on it (§2.1)."""
+
+    def __init__(self, flow: int, stream: ByteStream, partial: bool, token: bytes, label: str, read: bytes) -> None:
+        self.flow = flow
+        self.partial = partial
+        self.token = token
+        self._stream = stream
+        self._label = label
+        self._read = read  # came together with the reply, belongs to the stream
+        self._send_lock = anyio.Lock()
+
+    @classmethod
+    async def open(cls, source: Endpoint, greeting: Greeting, flow: int, lsn: int | None) -> FlowConnection:
+        """Connect, AUTH, DFLY FLOW, read FULL or PARTIAL. `lsn` asks for a partial sync from there."""
+        connection = await open_source(source, f"FLOW {flow}", receive_buffer=RECEIVE_BUFFER)
+        try:
+            args: list[Arg] = ["DFLY", "FLOW", greeting.master_id, greeting.sync_id, flow]
+            if lsn is not None:
+                args.append(lsn)
+            try:
+                reply, read = await connection.call_then_stream(*args)
+            except PeerLost as lost:
+                raise SourceLost(f"source {source.label}: FLOW {flow}: {lost}") from None
+            if is_error(reply):
+                text = error_text(reply)
+                if "syncid not found" in text or "bad master id" in text:
+                    raise SourceLost(f"source {source.label}: FLOW {flow}: session ended: {text}")
+                raise SourceError(f"source {source.label} refused FLOW {flow}: {text}")
+            if not isinstance(reply, list) or len(reply) != 2 or not all(isinstance(r, bytes) for r in reply):
+                raise SourceError(f"source {source.label}: FLOW {flow}: unexpected answer {error_text(reply)}")
+            kind, token = reply
+            if kind not in (b"FULL", b"PARTIAL") or len(token) != 40:
+                raise SourceError(f"source {source.label}: FLOW {flow}: unexpected answer {error_text(reply)}")
+        except BaseException:
+            await connection.aclose()
+            raise
+        return cls(flow, connection.stream, kind == b"PARTIAL", token, source.label, read)
+
+    async def receive(self) -> bytes:
+        """The next bytes. Raises SourceLost at the end."""
+        if self._read:
+            read, self._read = self._read, b""
+            return read
+        try:
+            return await self._stream.receive(READ_SIZE)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            raise SourceLost(f"source {self._label}: FLOW {self.flow}: the source closed the connection") from None
+
+    async def acknowledge(self, lsn: int) -> None:
+        """REPLCONF ACK: everything below `lsn` is applied. There is no reply."""
+        async with self._send_lock:
+            try:
+                await self._stream.send(encode("REPLCONF", "ACK", lsn))
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+                raise SourceLost(f"source {self._label}: FLOW {self.flow}: can't acknowledge") from None
+
+    async def aclose(self) -> None:
+        await anyio.aclose_forcefully(self._stream)

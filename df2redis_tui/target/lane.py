@@ -1,0 +1,138 @@
+"""A lane: the one ordered connection of a FLOW to a target node, on which many parts are pipelined."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import hiredis
+
+from df2redis_tui.pipeline.signal import Signal
+from df2redis_tui.streams import NEED_MORE, READ_SIZE, RespConnection
+from df2redis_tui.target.part import EXEC, Part
+
+REPLY_TIMEOUT = 120.0  # seconds without a byte while replies are due: the connection is taken for dead
+
+
+class Lane:
+    """Posts are sync; `run` writes them in order, reads the replies in order and tells `on_part` of each finished part.
+
+    After `run` has returned, the lane is lost and its unfinished parts stand in `waiting` with `lost` set.
+    """
+
+    def __init__(self, node: str, connection: RespConnection, on_part: Callable[[Part], None]) -> None:
+        self.node = node
+        self.waiting: deque[Part] = deque()
+        self.lost = ""  # why it ended
+        self.db = 0
+        self.latency = 0.0
+        self.bytes_out = 0
+        self._stream = connection.stream
+        self._connection = connection
+        self._on_part = on_part
+        self._outbox: deque[Part] = deque()
+        self._posted = Signal()
+
+    def post(self, part: Part) -> None:
+        self.waiting.append(part)
+        self._outbox.append(part)
+        self._posted.set()
+
+    async def run(self) -> None:
+        """Until the connection ends or `aclose` is called."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write)
+                await self._read()
+                tasks.cancel_scope.cancel()
+        except* (anyio.EndOfStream, anyio.ClosedResourceError):
+            self.lost = self.lost or "the target closed the connection"
+        except* (anyio.BrokenResourceError, OSError):
+            self.lost = self.lost or "the connection broke"
+        except* hiredis.ProtocolError as group:
+            self.lost = f"not RESP: {group.exceptions[0]}"
+        finally:
+            self.lost = self.lost or "closed"
+            for part in self.waiting:
+                part.lost = True
+            await anyio.aclose_forcefully(self._stream)
+
+    async def aclose(self) -> None:
+        self.lost = self.lost or "closed"
+        await self._connection.aclose()
+
+    async def _write(self) -> None:
+        while True:
+            while self._outbox:
+                part = self._outbox.popleft()
+                wire, part.wire = part.wire, b""
+                part.sent_at = time.monotonic()
+                self.bytes_out += len(wire)
+                await self._stream.send(wire)
+            await self._posted.wait()
+
+    async def _read(self) -> None:
+        reader = hiredis.Reader(notEnoughData=NEED_MORE)
+        receive = self._stream.receive
+        tail = b""
+        while True:
+            with anyio.move_on_after(REPLY_TIMEOUT):
+                data = await receive(READ_SIZE)
+                if not reader.has_data():
+                    if tail:
+                        data = tail + data
+                        tail = b""
+                    # Only `+…` and `:…` lines: count them instead of parsing them.
+                    if b"-" not in data and b"$" not in data and b"*" not in data:
+                        end = data.rfind(b"\r\n") + 2
+                        if end < 2:
+                            tail = data
+                        else:
+                            tail = data[end:]
+                            self._successes(data.count(b"\r\n", 0, end))
+                        continue
+                reader.feed(data)
+                while (reply := reader.gets()) is not NEED_MORE:
+                    self._reply(reply)
+                continue
+            if self.waiting and time.monotonic() - self.waiting[0].sent_at > REPLY_TIMEOUT:
+                self.lost = f"no reply for {REPLY_TIMEOUT:g} s"
+                return
+
+    def _successes(self, count: int) -> None:
+        waiting = self.waiting
+        while count:
+            if not waiting:
+                raise hiredis.ProtocolError("a reply to nothing")
+            part = waiting[0]
+            due = part.replies - part.seen
+            if count < due:
+                part.seen += count
+                return
+            count -= due
+            part.seen = part.replies
+            self._finish()
+
+    def _reply(self, reply: object) -> None:
+        if not self.waiting:
+            raise hiredis.ProtocolError("a reply to nothing")
+        part = self.waiting[0]
+        index = part.seen
+        part.seen += 1
+        if isinstance(reply, hiredis.ReplyError):
+            part.fail(index, str(reply))
+        elif part.layout is not None and part.layout[index] == EXEC:
+            if isinstance(reply, list):
+                part.exec_results(index, reply, hiredis.ReplyError)
+            else:
+                part.fail(index, "EXECABORT the transaction did not run")
+        if part.seen == part.replies:
+            self._finish()
+
+    def _finish(self) -> None:
+        part = self.waiting.popleft()
+        took = time.monotonic() - part.sent_at
+        self.latency = took if not self.latency else self.latency * 0.9 + took * 0.1
+        self._on_part(part)

@@ -1,0 +1,72 @@
+"""A part: what one batch sends to one node, and what came back for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from df2redis_tui.pipeline.batch import Batch
+
+# Marks in a part's layout, where a reply belongs to no command.
+MULTI, EXTRA, EXEC = -1, -2, -3
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """`commands` in order; `replies` expected in all. `layout[i]` is the command that reply i belongs to, or a mark;
+    None = the i-th reply is the i-th command's. `failures` maps command index → error text."""
+
+    batch: Batch
+    node: str
+    commands: list[bytes]
+    wire: bytes
+    replies: int
+    layout: list[int] | None = None
+    seen: int = 0
+    sent_at: float = 0.0
+    failures: dict[int, str] = field(default_factory=dict)
+    extra_error: str = ""  # of a SELECT or checkpoint that travelled along
+    lost: bool = False  # the connection ended before all replies came
+
+    @property
+    def finished(self) -> bool:
+        return self.seen == self.replies
+
+    def fail(self, reply_index: int, error: str) -> None:
+        """Note an error reply."""
+        if self.layout is None:
+            self.failures[reply_index] = error
+            return
+        command = self.layout[reply_index]
+        if command >= 0:
+            self.failures[command] = error
+        elif command == EXEC:
+            # The transaction did not run: none of its commands was applied.
+            i = reply_index - 1
+            while i >= 0 and self.layout[i] != MULTI:
+                if self.layout[i] >= 0:
+                    self.failures.setdefault(self.layout[i], self.extra_error or error)
+                i -= 1
+        else:
+            self.extra_error = error
+
+    def exec_results(self, reply_index: int, results: list[object], error_type: type) -> None:
+        """Note the error replies inside an EXEC's array."""
+        first = reply_index - len(results)
+        for i, result in enumerate(results):
+            if isinstance(result, error_type):
+                self.fail(first + i, str(result))
+
+    def unconfirmed(self) -> range:
+        """Indexes of the commands whose own reply has not come (all commands of transactions still open included)."""
+        if self.layout is None:
+            return range(self.seen, len(self.commands))
+        first = self.seen
+        # Replies inside an open transaction say QUEUED, not done: go back to its MULTI.
+        i = first - 1
+        while i >= 0 and self.layout[i] != EXEC:
+            if self.layout[i] == MULTI:
+                first = i
+                break
+            i -= 1
+        commands = [c for c in self.layout[first:] if c >= 0]
+        return range(commands[0], len(self.commands)) if commands else range(0)

@@ -1,0 +1,139 @@
+"""Commands of a batch that still have to be applied, and the rules for sending them again without changing the order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import hiredis
+
+from df2redis_tui.pipeline.block import Block
+from df2redis_tui.target.part import Part
+from df2redis_tui.translate.keys import keys_of
+
+
+class Fate(Enum):
+    """What became of a command that was sent."""
+
+    APPLIED = auto()
+    FAILED = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(slots=True)
+class Pending:
+    """One command of a batch under repair; `error` is the target's text when it failed."""
+
+    db: int
+    command: bytes
+    slot: int | None
+    lsn: int | None
+    once: bool
+    tolerant: bool
+    fate: Fate
+    error: str
+
+    def args(self) -> list[bytes]:
+        return decode_command(self.command)
+
+    def keys(self) -> tuple[bytes, ...]:
+        return keys_of(self.args())
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A command that must not be applied twice ran ahead of an earlier one on the same key: only a re-read can mend the key."""
+
+    db: int
+    key: bytes
+
+
+def decode_command(wire: bytes) -> list[bytes]:
+    """A RESP array of bulk strings → its arguments."""
+    reader = hiredis.Reader()
+    reader.feed(wire)
+    args = reader.gets()
+    return [a for a in args if isinstance(a, bytes)] if isinstance(args, list) else []
+
+
+def commands_of(blocks: Iterable[Block]) -> Iterator[Pending]:
+    """Every command of the blocks, in order."""
+    for block in blocks:
+        slots, lsns, once = block.slots, block.lsns, block.once
+        for i, command in enumerate(block.commands):
+            yield Pending(
+                block.db,
+                command,
+                slots[i] if slots is not None else None,
+                lsns[i] if lsns is not None else None,
+                once[i] if once is not None else False,
+                block.tolerant,
+                Fate.UNKNOWN,
+                "",
+            )
+
+
+def to_blocks(pending: Iterable[Pending]) -> list[Block]:
+    """Pending commands as blocks again."""
+    blocks: list[Block] = []
+    for p in pending:
+        last = blocks[-1] if blocks else None
+        if last is None or last.db != p.db or last.tolerant != p.tolerant:
+            last = Block(p.db, [], [] if p.slot is not None else None, [], [], tolerant=p.tolerant)
+            blocks.append(last)
+        last.commands.append(p.command)
+        if last.slots is not None and p.slot is not None:
+            last.slots.append(p.slot)
+        assert last.lsns is not None
+        assert last.once is not None
+        last.lsns.append(p.lsn or 0)
+        last.once.append(p.once)
+    for block in blocks:
+        if not any(block.once or ()):
+            block.once = None
+    return blocks
+
+
+def review(blocks: list[Block], parts: list[Part]) -> list[Pending]:
+    """Every command of the blocks in order with its fate: `failed` (error says why), `unknown` or `applied`."""
+    # A part's commands are the batch's own objects in the batch's order: walk them side by side.
+    queues = [(deque(enumerate(p.commands)), p.failures, p.unconfirmed() if p.lost else range(0)) for p in parts]
+    fates = list(commands_of(blocks))
+    for pending in fates:
+        for queue, failures, unknown in queues:
+            if queue and queue[0][1] is pending.command:
+                index, _ = queue.popleft()
+                if index in failures:
+                    pending.fate, pending.error = Fate.FAILED, failures[index]
+                elif index in unknown:
+                    pending.fate = Fate.UNKNOWN
+                else:
+                    pending.fate = Fate.APPLIED
+                break
+        else:
+            pending.fate, pending.error = Fate.FAILED, "CLUSTERDOWN no connection to the slot's node"
+    return fates
+
+
+def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
+    """Commands that ran although an earlier one on the same key failed are due again, behind it.
+
+    Where they can't be applied twice, the key is in doubt and returned.
+    """
+    behind: set[tuple[int, bytes]] = set()
+    doubts: list[Overtaken] = []
+    for pending in fates:
+        if pending.fate is not Fate.APPLIED:
+            if pending.fate is Fate.FAILED:
+                behind.update((pending.db, key) for key in pending.keys())
+            continue
+        if not behind:
+            continue
+        hit = [key for key in pending.keys() if (pending.db, key) in behind]
+        if hit and pending.once:
+            doubts.extend(Overtaken(pending.db, key) for key in hit)
+        elif hit:
+            pending.fate, pending.error = Fate.FAILED, "TRYAGAIN an earlier command on this key was refused"
+    return doubts

@@ -1,0 +1,152 @@
+"""Which node a command goes to, and how the commands of a batch are put on the wire for it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.pipeline.block import Block
+from df2redis_tui.streams import RespConnection, encode
+from df2redis_tui.target.lane import Lane
+from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
+from df2redis_tui.target.pending import Fate, Pending
+
+MULTI_WIRE = encode("MULTI")
+EXEC_WIRE = encode("EXEC")
+
+
+class Ledger(Protocol):
+    """Remembers on the target what was applied, so that a lost connection leaves no doubt (one per FLOW)."""
+
+    def checkpoint(self, batch: Batch) -> bytes | None:
+        """The command that records this batch as applied; None when none is due."""
+        ...
+
+    async def applied_seq(self, connection: RespConnection) -> int:
+        """The newest sending (`Batch.seq`) of this run that the target has recorded (0 = none)."""
+        ...
+
+    def guard(self, slot: int, lsn: int) -> bytes:
+        """Cluster: the command that records `lsn` as applied in this slot."""
+        ...
+
+    async def guarded_lsns(self, connection: RespConnection, slots: list[int]) -> dict[int, int]:
+        """Cluster: what the guards of these slots say (the highest LSN applied; absent = none)."""
+        ...
+
+
+class Router(Protocol):
+    """One per target. `nodes` are names (host:port) of the masters."""
+
+    cluster: bool
+
+    @property
+    def nodes(self) -> list[str]: ...
+
+    async def connect(self, node: str) -> RespConnection:
+        """A connection for a lane. Raises TargetLost or TargetError."""
+        ...
+
+    async def refresh(self) -> None:
+        """Learn the topology anew. Raises TargetLost when no server can be asked."""
+        ...
+
+    def parts(self, batch: Batch, blocks: list[Block], lanes: dict[str, Lane], ledger: Ledger | None) -> list[Part]:
+        """Encode `blocks` (all or what is left of the batch) for the nodes concerned."""
+        ...
+
+    async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
+        """Ask the target which commands of unknown fate it has applied, and leave them out."""
+        ...
+
+    async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
+        """Send those commands whose slot is on its way between nodes one at a time; returns the others."""
+        ...
+
+
+def select_wire(db: int) -> bytes:
+    return encode("SELECT", db)
+
+
+def whole_part(batch: Batch, blocks: list[Block], node: str, lane: Lane, ledger: Ledger | None, base_db: int) -> Part:
+    """A standalone part: commands in order with SELECTs between, in one transaction when it must not be applied twice.
+
+    The checkpoint travels inside the transaction, or behind the commands when all of them converge (§ design, exactly once).
+    """
+    checkpoint = ledger.checkpoint(batch) if ledger is not None else None
+    transaction = ledger is not None and any(b.once is not None for b in blocks)
+    if len(blocks) == 1 and checkpoint is None and not transaction and blocks[0].db + base_db == lane.db:
+        commands = blocks[0].commands
+        return Part(batch, node, commands, b"".join(commands), len(commands))
+    commands = []
+    wires: list[bytes] = []
+    layout: list[int] = []
+    if transaction:
+        wires.append(MULTI_WIRE)
+        layout.append(MULTI)
+    for block in blocks:
+        db = block.db + base_db
+        if db != lane.db and block.commands:
+            wires.append(select_wire(db))
+            layout.append(EXTRA)
+            lane.db = db
+        first = len(commands)
+        commands.extend(block.commands)
+        wires.extend(block.commands)
+        layout.extend(range(first, len(commands)))
+    if checkpoint is not None:
+        if lane.db != base_db:
+            wires.append(select_wire(base_db))
+            layout.append(EXTRA)
+            lane.db = base_db
+        wires.append(checkpoint)
+        layout.append(EXTRA)
+    if transaction:
+        wires.append(EXEC_WIRE)
+        layout.append(EXEC)
+    plain = len(layout) == len(commands)
+    return Part(batch, node, commands, b"".join(wires), len(layout), None if plain else layout)
+
+
+class Connect(Protocol):
+    async def __call__(self, node: str) -> RespConnection: ...
+
+
+class StandaloneRouter:
+    """A single server."""
+
+    cluster = False
+
+    def __init__(self, node: str, base_db: int, connect: Connect) -> None:
+        self._node = node
+        self._base_db = base_db
+        self._connect = connect
+
+    @property
+    def nodes(self) -> list[str]:
+        return [self._node]
+
+    async def connect(self, node: str) -> RespConnection:
+        return await self._connect(node)
+
+    async def refresh(self) -> None:
+        """There is nothing to learn: the address stays, its name is resolved anew at each connect."""
+
+    def parts(self, batch: Batch, blocks: list[Block], lanes: dict[str, Lane], ledger: Ledger | None) -> list[Part]:
+        if not any(b.commands for b in blocks) and not batch.next_lsn:
+            return []
+        lane = lanes[self._node]
+        return [whole_part(batch, blocks, self._node, lane, ledger, self._base_db)]
+
+    async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
+        connection = await self._connect(self._node)
+        try:
+            applied = await ledger.applied_seq(connection)
+        finally:
+            await connection.aclose()
+        if batch.seq <= applied:
+            return [p for p in todo if p.fate is not Fate.UNKNOWN]
+        return todo
+
+    async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
+        return todo

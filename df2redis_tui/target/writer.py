@@ -1,0 +1,284 @@
+"""The writer of one FLOW: lanes to the target's nodes, batches in flight, and repair without loss or reordering."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.pipeline.backoff import Backoff
+from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.pipeline.block import Block
+from df2redis_tui.pipeline.signal import Signal
+from df2redis_tui.target.lane import Lane
+from df2redis_tui.target.part import Part
+from df2redis_tui.target.pending import Fate, Overtaken, Pending, mark_overtaken, review, to_blocks
+from df2redis_tui.target.replies import STUCK, Verdict, verdict
+from df2redis_tui.target.router import Ledger, Router
+
+STUCK_PATIENCE = 60.0  # seconds the target may answer OOM or the like before the run ends (nothing is lost)
+
+
+class WriterEvents(Protocol):
+    """What a writer tells its FLOW; all sync and quick."""
+
+    def confirmed(self, batch: Batch) -> None:
+        """Every command of the batch, and of all before it, is applied."""
+
+    def refused(self, pending: Pending, batch: Batch) -> None:
+        """The target will never take this command. Raises NotCopied under the policy `stop`."""
+
+    def doubt(self, overtaken: Overtaken) -> None:
+        """This key needs a re-read from the source."""
+
+    def retrying(self, batch: Batch, commands: int, reason: str) -> None: ...
+
+    def redirected(self, commands: int) -> None: ...
+
+    def lane_changed(self, node: str, state: str) -> None:
+        """A lane's state: "connected", or why it isn't."""
+
+
+class Writer:
+    """Batches go out in order through `dispatch` (after `ready`); confirmations come in order through `events`.
+
+    Trouble of any kind stops dispatching; what is in flight is settled; what was not applied is sent again, batch by
+    batch, in order; then dispatching goes on. `run` raises TargetError, NotCopied, or TargetLost (when it may not reconnect).
+    """
+
+    def __init__(
+        self, flow: int, router: Router, ledger: Ledger | None, events: WriterEvents, *, reconnect: bool = True
+    ) -> None:
+        self.flow = flow
+        self.lanes: dict[str, Lane] = {}
+        self.status = "connecting to the target"  # why nothing is sent, "" while all is well
+        self._router = router
+        self._ledger = ledger
+        self._events = events
+        self._may_reconnect = reconnect
+        self._in_flight: deque[tuple[Batch, list[Part]]] = deque()
+        self._trouble = Signal()
+        self._progress = Signal()
+        self._settled = Signal()
+        self._well = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._stuck_since = 0.0
+        self._seq = 0
+
+    async def run(self) -> None:
+        """Connect, then repair whenever needed, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                await self._connect_lanes()
+                self._all_well()
+                while True:
+                    await self._trouble.wait()
+                    if not self._well.is_set():
+                        await self._repair()
+                        self._all_well()
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def ready(self) -> None:
+        """Wait until batches may be dispatched."""
+        while not self._well.is_set():
+            await self._well.wait()
+
+    def dispatch(self, batch: Batch) -> None:
+        """Send; `ready` must have returned in the same step of the loop."""
+        batch.sent_at = time.monotonic()
+        self._in_flight.append((batch, self._post(batch, batch.blocks)))
+        self._advance()
+
+    async def settle(self) -> None:
+        """Wait until everything dispatched is confirmed."""
+        while self._in_flight:
+            await self._settled.wait()
+
+    def node_depths(self) -> dict[str, int]:
+        """Parts waiting for replies, by node."""
+        return {node: len(lane.waiting) for node, lane in self.lanes.items()}
+
+    def _post(self, batch: Batch, blocks: list[Block]) -> list[Part]:
+        self._seq += 1
+        batch.seq = self._seq
+        parts = self._router.parts(batch, blocks, self.lanes, self._ledger)
+        batch.nodes = max(batch.nodes, len(parts))
+        batch.waiting_parts = len(parts)
+        for part in parts:
+            lane = self.lanes.get(part.node)
+            if lane is None or lane.lost:
+                part.lost = True
+                self._troubled()
+            else:
+                lane.post(part)
+        return parts
+
+    def _on_part(self, part: Part) -> None:
+        part.batch.waiting_parts -= 1
+        if part.failures:
+            self._troubled()
+        if not self._well.is_set():
+            self._progress.set()
+        elif not part.batch.waiting_parts:
+            self._advance()
+
+    def _advance(self) -> None:
+        """Confirm the batches at the head that are complete."""
+        while self._in_flight and self._well.is_set():
+            batch, _ = self._in_flight[0]
+            if batch.waiting_parts:
+                break
+            self._in_flight.popleft()
+            self._events.confirmed(batch)
+        if not self._in_flight:
+            self._settled.set()
+
+    def _troubled(self) -> None:
+        if self._well.is_set():
+            self._well = anyio.Event()
+        self._trouble.set()
+
+    def _all_well(self) -> None:
+        self.status = ""
+        self._stuck_since = 0.0
+        self._well.set()
+        self._advance()
+
+    async def _run_lane(self, lane: Lane) -> None:
+        await lane.run()
+        if self.lanes.get(lane.node) is lane:
+            self._events.lane_changed(lane.node, lane.lost)
+            self._troubled()
+            self._progress.set()
+
+    async def _connect_lanes(self) -> None:
+        """A live lane to every node; keeps trying. Lanes to nodes that are gone are closed."""
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            try:
+                for node in self._router.nodes:
+                    lane = self.lanes.get(node)
+                    if lane is not None and not lane.lost:
+                        continue
+                    connection = await self._router.connect(node)
+                    lane = self.lanes[node] = Lane(node, connection, self._on_part)
+                    assert self._tasks is not None
+                    self._tasks.start_soon(self._run_lane, lane)
+                    self._events.lane_changed(node, "connected")
+                for node in set(self.lanes) - set(self._router.nodes):
+                    await self.lanes.pop(node).aclose()
+                return
+            except TargetLost as lost:
+                if not self._may_reconnect:
+                    raise
+                delay = backoff.next()
+                self.status = f"reconnecting to the target in {delay:.1f} s (attempt {backoff.attempt}: {lost})"
+                await anyio.sleep(delay)
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            await self._router.refresh()
+        except TargetLost as lost:
+            self.status = f"{lost}"
+
+    async def _quiesce(self) -> None:
+        """Wait until no live lane has replies due."""
+        while any(lane.waiting for lane in self.lanes.values() if not lane.lost):
+            await self._progress.wait()
+
+    async def _repair(self) -> None:
+        await self._quiesce()
+        work = [(batch, review(batch.blocks, parts)) for batch, parts in self._in_flight]
+        for overtaken in mark_overtaken(p for _, fates in work for p in fates):
+            self._events.doubt(overtaken)
+        await self._connect_lanes()
+        # The fate of all that was in flight must be known before anything is sent again: a newer checkpoint would hide it.
+        due = [
+            (b, await self._settle_unknown(b, [p for p in fates if p.fate is not Fate.APPLIED])) for b, fates in work
+        ]
+        for batch, todo in due:
+            await self._complete(batch, todo)
+            self._in_flight.popleft()
+            self._events.confirmed(batch)
+            self.status = ""
+        self._trouble.clear()
+
+    async def _complete(self, batch: Batch, todo: list[Pending]) -> None:
+        """Send what is due of one batch until all of it is applied or refused for good."""
+        backoff = Backoff(0.02, 2.0)
+        while todo := self._due(batch, todo):
+            await self._wait_out(batch, todo, backoff)
+            todo = await self._send_again(batch, todo)
+            if any(lane.lost for lane in self.lanes.values()):
+                await self._connect_lanes()
+            todo = await self._settle_unknown(batch, todo)
+        batch.waiting_parts = 0
+
+    async def _settle_unknown(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
+        """Leave out what the target has recorded as applied."""
+        while self._ledger is not None and any(p.fate is Fate.UNKNOWN for p in todo):
+            try:
+                return await self._router.not_recorded(batch, todo, self._ledger)
+            except TargetLost:
+                await self._connect_lanes()
+                await anyio.sleep(0.1)
+        return todo
+
+    def _due(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
+        """Without what the target refused for good (the policy decides)."""
+        due: list[Pending] = []
+        for pending in todo:
+            meaning = verdict(pending.error) if pending.fate is Fate.FAILED else Verdict.RETRY
+            if meaning is Verdict.FATAL:
+                raise TargetError(f"target refused a write: {printable(pending.error.encode())}")
+            if meaning is Verdict.REFUSED:
+                self._events.refused(pending, batch)
+            else:
+                due.append(pending)
+        return due
+
+    async def _wait_out(self, batch: Batch, todo: list[Pending], backoff: Backoff) -> None:
+        """Say what happened, wait, and learn the topology anew where that may help."""
+        errors = [p.error for p in todo if p.fate is Fate.FAILED]
+        reason = printable(errors[0].encode()) if errors else "connection lost, sent again"
+        meanings = {verdict(error) for error in errors}
+        self._events.retrying(batch, len(todo), reason)
+        batch.retries += 1
+        batch.result = f"retried {len(todo)}: {reason}"
+        if meanings & {Verdict.MOVED, Verdict.ASK}:
+            self._events.redirected(sum(verdict(e) in (Verdict.MOVED, Verdict.ASK) for e in errors))
+        if errors and errors[0].split(" ", 1)[0] in STUCK:
+            now = time.monotonic()
+            self._stuck_since = self._stuck_since or now
+            if now - self._stuck_since > STUCK_PATIENCE:
+                raise TargetError(
+                    f"target keeps refusing writes for {STUCK_PATIENCE:g} s: {reason}; "
+                    "nothing confirmed is lost, mend it and run the same command again"
+                )
+        if backoff.attempt or Verdict.RETRY in meanings:
+            delay = backoff.next()
+            self.status = f"the target refuses for now ({reason}), again in {delay:.1f} s"
+            await anyio.sleep(delay)
+        else:
+            backoff.attempt += 1
+        if errors:
+            await self._refresh()
+            await self._connect_lanes()
+
+    async def _send_again(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
+        """Returns what is still not applied."""
+        todo = await self._router.one_by_one(batch, todo, self._ledger)
+        if not todo:
+            return []
+        blocks = to_blocks(todo)
+        parts = self._post(batch, blocks)
+        await self._quiesce()
+        fates = review(blocks, parts)
+        return [p for p in fates if p.fate is not Fate.APPLIED]

@@ -51,7 +51,9 @@ class Difference(NamedTuple):
 
 def expected_content(document: Mapping[str, Any]) -> Content:
     """`expected.json.gz` as it was loaded → Content."""
-    return {int(db): {base64.b64decode(k): _expected_entry(e) for k, e in keys.items()} for db, keys in document.items()}
+    return {
+        int(db): {base64.b64decode(k): _expected_entry(e) for k, e in keys.items()} for db, keys in document.items()
+    }
 
 
 def _expected_entry(entry: Mapping[str, Any]) -> Entry:
@@ -305,12 +307,18 @@ def describe(want: Any, have: Any) -> str:
     if isinstance(want, dict) and isinstance(have, dict):
         missing, extra = sorted(want.keys() - have.keys()), sorted(have.keys() - want.keys())
         other = [(k, have[k], want[k]) for k in sorted(want.keys() & have.keys()) if want[k] != have[k]]
-        return f"{len(missing)} missing {missing[:3]}, {len(extra)} too many {extra[:3]}, {len(other)} other {other[:3]}"[:500]
+        return (
+            f"{len(missing)} missing {missing[:3]}, {len(extra)} too many {extra[:3]}, {len(other)} other {other[:3]}"[
+                :500
+            ]
+        )
     if isinstance(want, frozenset) and isinstance(have, frozenset):
         return f"missing {sorted(want - have)[:5]}, too many {sorted(have - want)[:5]}"[:500]
     if isinstance(want, list) and isinstance(have, list):
         at = next((i for i, (w, h) in enumerate(zip(want, have, strict=False)) if w != h), min(len(want), len(have)))
-        return f"{len(have)} elements, expected {len(want)}; from {at}: {have[at : at + 2]!r}, expected {want[at : at + 2]!r}"[:500]
+        return f"{len(have)} elements, expected {len(want)}; from {at}: {have[at : at + 2]!r}, expected {want[at : at + 2]!r}"[
+            :500
+        ]
     if isinstance(want, bytes) and isinstance(have, bytes):
         at = next((i for i, (w, h) in enumerate(zip(want, have, strict=False)) if w != h), min(len(want), len(have)))
         return f"{len(have)} bytes, expected {len(want)}; from {at}: {have[at : at + 16]!r}, expected {want[at : at + 16]!r}"

@@ -30,7 +30,9 @@ class Excused:
 EXCUSED: tuple[Excused, ...] = ()
 
 
-def judge(recording: str, kind: str, found: list[Difference], expected: Content) -> tuple[list[Difference], list[Excused]]:
+def judge(
+    recording: str, kind: str, found: list[Difference], expected: Content
+) -> tuple[list[Difference], list[Excused]]:
     """(differences nobody excused, excuses for which there was no difference)."""
     now = int(time.time() * 1000)
     excuses = {(e.db, e.key, e.aspect): e for e in EXCUSED if recording in e.recordings and kind in e.targets}

@@ -1,7 +1,7 @@
 """A Dragonfly of which only the replication side exists: it plays prepared FLOW bytes over real sockets.
 
-It is strict about the order of the handshake (protocol page §1 and §2): what would harm or be refused by a real server is
-written to `violations` and answered with that server's error. Whatever needs live data answers an error.
+It is strict about the order of the handshake (protocol page §1 and §2): what would harm or be refused by a real server
+is written to `violations` and answered with that server's error. Whatever needs live data answers an error.
 """
 
 from __future__ import annotations
@@ -473,7 +473,7 @@ def _release(version: str) -> tuple[int, int]:
 def _info(script: Script, sections: list[str]) -> str:
     keyspace = "".join(f"db{db}:keys={keys},expires=0,avg_ttl=-1\r\n" for db, keys in script.databases.items())
     parts = {
-        "server": f"redis_version:{script.redis_version}\r\ndragonfly_version:{script.version}\r\nredis_mode:standalone\r\n",
+        "server": f"redis_version:{script.redis_version}\r\ndragonfly_version:{script.version}\r\n",
         "replication": f"role:master\r\nconnected_slaves:0\r\nmaster_replid:{script.master_id}\r\n",
         "memory": "used_memory:1000000\r\nmaxmemory:8000000000\r\n",
         "keyspace": keyspace,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,11 @@ class Program:
 
     def log(self) -> str:
         """Everything in the log directory so far."""
-        return "".join(p.read_text(errors="replace") for p in sorted(self.log_dir.glob("*"))) if self.log_dir.is_dir() else ""
+        return (
+            "".join(p.read_text(errors="replace") for p in sorted(self.log_dir.glob("*")))
+            if self.log_dir.is_dir()
+            else ""
+        )
 
     def summary(self) -> dict[str, Any]:
         """The JSON of --summary."""
@@ -114,3 +118,11 @@ def run_program(arguments: Sequence[str | Path], directory: Path, *, timeout: fl
 def copy_arguments(source: str, target: str, *more: str) -> list[str]:
     """The command line most tests use: end when caught up, go on after what can't be copied."""
     return ["--source", source, "--target", target, "--until", "caught-up", "--on-error", "skip", *more]
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
+    """Poll until it holds; an AssertionError when it does not in time."""
+    give_up = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < give_up, f"it did not happen within {timeout:g} s"
+        time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Recorded sessions of real Dragonfly servers as the player and the comparison need them (format: tests/captures/README.md)."""
+"""Recorded sessions of real Dragonfly servers, as the player and the comparison need them."""
 
 from __future__ import annotations
 

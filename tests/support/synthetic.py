@@ -1,4 +1,4 @@
-"""FLOW bytes made up: RDB entries, LZ4 blobs and journal records as a Dragonfly 1.40 writes them (protocol page §3 and §4)."""
+"""FLOW bytes made up: RDB entries, LZ4 blobs and journal records as a Dragonfly 1.40 writes them (page §3, §4)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def select(db: int) -> bytes:
 def record(*argv: bytes, db: int = 0, txid: int = 0) -> bytes:
     """A journal COMMAND record with its SELECT."""
     body = b"".join(length(len(a)) + a for a in argv)
-    return b"\x06" + length(db) + b"\x0a" + length(txid) + b"\x01" + length(len(argv)) + length(sum(map(len, argv))) + body
+    return (
+        b"\x06" + length(db) + b"\x0a" + length(txid) + b"\x01" + length(len(argv)) + length(sum(map(len, argv))) + body
+    )
 
 
 PING = b"\x0d"
@@ -88,7 +90,9 @@ def tagged(stream_id: int, payload: bytes) -> bytes:
     return b"\xe0" + struct.pack("<II", stream_id, len(payload)) + payload
 
 
-def flow(snapshot: Iterable[bytes] = (), journal: Iterable[bytes] = (), *, lsn: int = 1, count: int | None = None) -> FlowScript:
+def flow(
+    snapshot: Iterable[bytes] = (), journal: Iterable[bytes] = (), *, lsn: int = 1, count: int | None = None
+) -> FlowScript:
     """A whole FLOW of given snapshot entries and journal records. `count`: records that have an LSN (default: all)."""
     body, records = b"".join(snapshot), list(journal)
     first = HEADER + body + SNAPSHOT_END
@@ -100,7 +104,7 @@ def flow(snapshot: Iterable[bytes] = (), journal: Iterable[bytes] = (), *, lsn: 
         full_sync_end=len(first),
         stable_from=len(start),
         lsn_start=lsn,
-        lsn_end=lsn + (len(records) if count is None else count),
+        lsn_end=lsn + len(records),
     )
 
 

@@ -1,0 +1,95 @@
+"""FLUSHALL and FLUSHDB: once, when every FLOW has reached them; inside a full sync they start it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.player import Player, Script
+from tests.support.program import Program, copy_arguments
+from tests.support.servers import Server
+from tests.support.synthetic import STRING, entry, flow, journal_blob, record, select, string
+
+pytestmark = pytest.mark.real
+Run = Callable[..., Program]
+
+
+def sets(prefix: str, count: int, db: int = 0) -> list[bytes]:
+    return [record(b"SET", f"{prefix}:{i}".encode(), b"1", db=db) for i in range(count)]
+
+
+def calls(server: Server, command: str) -> int:
+    return int(server.client().info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def names(server: Server, db: int = 0) -> set[str]:
+    return {k.decode() for k in server.client(db).keys() if not k.startswith(b"df2redis")}
+
+
+def after(prefix: str, count: int) -> set[str]:
+    return {f"{prefix}:{i}" for i in range(count)}
+
+
+def test_flushall_waits_for_all_flows_and_runs_once(target: Server, run: Run) -> None:
+    """The fast FLOW's writes behind the flush must not be wiped by the slow FLOW's flush."""
+    flush = record(b"FLUSHALL", txid=7)
+    script = Script(
+        (
+            flow([], [*sets("slow-before", 30_000), flush, *sets("slow-after", 10)]),
+            flow([], [flush, *sets("fast-after", 500)]),
+            flow([], [*sets("middle-before", 100), flush]),
+        )
+    )
+    with Player(script) as player:
+        program = run(copy_arguments(player.url, target.url, "--batch-size", "50"))
+    assert program.process.returncode == 0, program.output()
+    assert names(target) == after("slow-after", 10) | after("fast-after", 500)
+    assert calls(target, "flushall") == 1
+    assert player.last_acks() == [30_012, 502, 102]
+
+
+def test_several_flushes_are_matched_first_in_first_out(any_target: Server, run: Run) -> None:
+    records = [
+        [*sets("a", 200), record(b"FLUSHALL", txid=1), *sets("b", 200), record(b"FLUSHALL", txid=2), *sets("c", 3)],
+        [record(b"FLUSHALL", txid=1), *sets("d", 5_000), record(b"FLUSHALL", txid=2), *sets("e", 4)],
+    ]
+    with Player(Script(tuple(flow([], r) for r in records))) as player:
+        program = run(copy_arguments(player.url, any_target.url))
+    assert program.process.returncode == 0, program.output()
+    assert names(any_target) == after("c", 3) | after("e", 4)
+    assert calls(any_target, "flushall") == 2
+
+
+def test_flushdb_concerns_one_database(target: Server, run: Run) -> None:
+    records = [
+        [*sets("zero", 5), *sets("one", 5_000, db=1), record(b"FLUSHDB", db=1, txid=3), *sets("one-after", 2, db=1)],
+        [*sets("two", 5, db=2), record(b"FLUSHDB", db=1, txid=3), *sets("one-also", 2, db=1)],
+    ]
+    with Player(Script(tuple(flow([], r) for r in records))) as player:
+        program = run(copy_arguments(player.url, target.url))
+    assert program.process.returncode == 0, program.output()
+    assert names(target) == after("zero", 5)
+    assert names(target, 1) == after("one-after", 2) | after("one-also", 2)
+    assert names(target, 2) == after("two", 5)
+    assert calls(target, "flushdb") == 1
+
+
+@pytest.mark.parametrize("command", [b"FLUSHALL", b"FLUSHDB"], ids=["FLUSHALL", "FLUSHDB"])
+def test_a_flush_inside_the_full_sync_starts_it_anew(command: bytes, any_target: Server, run: Run) -> None:
+    old = [entry(STRING, b"old:%d" % i, string(b"x")) for i in range(1_000)]
+    void = Script(
+        (
+            flow([*old[:500], journal_blob(record(command, txid=1)), *old[500:]]),
+            flow([journal_blob(record(command, txid=1)), entry(STRING, b"old:other", string(b"x"))]),
+        )
+    )
+    new = Script(
+        (flow([entry(STRING, b"new:0", string(b"1"))]), flow([select(1), entry(STRING, b"new:1", string(b"1"))]))
+    )
+    with Player(void, new) as player:
+        program = run(copy_arguments(player.url, any_target.url))
+    assert program.process.returncode == 0, program.output()
+    assert player.sessions == 2
+    assert names(any_target) == {"new:0"}
+    assert names(any_target, 1) == {"new:1"}

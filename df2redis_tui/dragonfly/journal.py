@@ -42,6 +42,7 @@ class JournalDecoder:
         self._source = Source()
         self._entries: list[Entry] = []
         self._limit = 0
+        self._taken_at = 0
         self._steps = self._run()
         self._waiting = False
         self._error: SourceError | None = None
@@ -67,6 +68,7 @@ class JournalDecoder:
                 self._error = error
         if self._entries:
             entries, self._entries = self._entries, []
+            self._taken_at = self.offset
             return entries
         if self._error is not None:
             raise self._error
@@ -74,21 +76,23 @@ class JournalDecoder:
 
     def _run(self) -> Steps[None]:
         src = self._source
-        begin = src.tell()
         while True:
-            self._db = _take_records(src, self._entries, self._db, self._limit - (src.tell() - begin))
-            if src.tell() - begin >= self._limit or len(self._entries) >= _MAX_RUN:
+            if self._full():
                 yield BLOCK
-                begin = src.tell()
-                continue
+            self._db = _take_records(src, self._entries, self._db, self._taken_at + self._limit - src.tell())
             if src.pos >= len(src.data):
                 yield from src.need(1)
-                if not self._entries:
-                    begin = src.tell()
+                continue
+            if self._full():
                 continue
             if src.data[src.pos] == _ERROR_TEXT:
                 yield from self._error_text(src)
             self._db = yield from _read_record(src, self._entries, self._db)
+
+    def _full(self) -> bool:
+        if not self._entries:
+            return False
+        return self.offset - self._taken_at >= self._limit or len(self._entries) >= _MAX_RUN
 
     def _error_text(self, src: Source) -> Steps[None]:
         count = 1

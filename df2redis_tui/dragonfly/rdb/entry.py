@@ -81,8 +81,12 @@ class _BigValue:
             return None
         return self._src.stop_tape(self._tape)
 
-    def start(self) -> None:
+    def forget(self) -> None:
+        """Stop keeping the bytes as they stood."""
         self._src.drop_tape(self._tape)
+
+    def start(self) -> None:
+        self.forget()
         outlet = self._outlet
         self._id = outlet.next_id()
         self.limit = outlet.part_bytes
@@ -153,6 +157,7 @@ def read_entry(src: Source, op: int, db: int, outlet: Outlet) -> Steps[None]:
     if op == r.STRING:
         text = yield from _read_text(src, value, outlet)
         if text is not None:
+            value.forget()
             outlet.put_string(db, key, text, expire_ms)
         return
     if op in (r.JSON, r.JSON_OLD):

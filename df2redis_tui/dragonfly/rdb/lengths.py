@@ -26,6 +26,7 @@ def signed(length: int) -> int:
 
 
 def check_string_length(length: int) -> int:
+    """`length` itself; DecodeError if no server would send a string of that many bytes."""
     if length > MAX_STRING:
         raise DecodeError(f"a string declares {length:,} bytes")
     return length

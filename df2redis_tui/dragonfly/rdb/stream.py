@@ -16,6 +16,12 @@ from struct import Struct
 from typing import Final
 
 from df2redis_tui.dragonfly.journal import decode_blob
+from df2redis_tui.dragonfly.rdb.blobs import LZ4, ZSTD, BlobSource
+from df2redis_tui.dragonfly.rdb.entry import ENTRY_TYPES, MAX_EXPIRE_MS, PREFIXES, Outlet, read_entry
+from df2redis_tui.dragonfly.rdb.lengths import check_string_length
+from df2redis_tui.dragonfly.rdb.search import skip_key_map, skip_vector_index
+from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
+from df2redis_tui.dragonfly.rdb.walk import SKIPS
 from df2redis_tui.dragonfly.records import (
     Aux,
     Blob,
@@ -26,12 +32,6 @@ from df2redis_tui.dragonfly.records import (
     Strings,
     Value,
 )
-from df2redis_tui.dragonfly.rdb.blobs import LZ4, ZSTD, BlobSource
-from df2redis_tui.dragonfly.rdb.entry import ENTRY_TYPES, MAX_EXPIRE_MS, PREFIXES, Outlet, read_entry
-from df2redis_tui.dragonfly.rdb.lengths import check_string_length
-from df2redis_tui.dragonfly.rdb.search import skip_key_map, skip_vector_index
-from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
-from df2redis_tui.dragonfly.rdb.walk import SKIPS
 from df2redis_tui.errors import DecodeError, SourceError, SourceLost, printable
 
 FULLSYNC_END, BLOB_END, JOURNAL_BLOB, JOURNAL_OFFSET = 200, 203, 210, 211

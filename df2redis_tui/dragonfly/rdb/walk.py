@@ -27,7 +27,8 @@ _DOUBLE: Final = Struct("<d")
 class Sink(Protocol):
     """Takes parts while a value is walked. `limit`: stream bytes after which the next part is wanted."""
 
-    limit: int
+    @property
+    def limit(self) -> int: ...
 
     def part(self, elements: list[object]) -> bool:
         """Take a part; True when the block under construction is full."""
@@ -227,7 +228,7 @@ class _RawWalk:
         self._src = src
         self._sink = sink
         self._tape = src.start_tape()
-        self._limit = src.tell() + sink.limit
+        self._limit = src.tell() + sink.limit + 1
 
     def rest(self) -> list[object]:
         last = self._src.stop_tape(self._tape)

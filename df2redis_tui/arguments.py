@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,8 +45,9 @@ class _Parser(argparse.ArgumentParser):
     """Raises ConfigError instead of printing a usage text, and never repeats a value that may be a password."""
 
     def error(self, message: str) -> NoReturn:
-        # argparse's own texts name flags only, as long as values are parsed elsewhere.
-        raise ConfigError(f"{message} (see {self.prog} --help)")
+        # The only text of argparse that repeats a value is that of --flag=value where the flag takes none.
+        told = re.sub(r"ignored explicit argument .*", "takes no value", message, flags=re.DOTALL)
+        raise ConfigError(f"{told.removeprefix('argument ')} (see {self.prog} --help)")
 
 
 class _Layout(argparse.HelpFormatter):
@@ -133,6 +135,8 @@ def refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> NoReturn:
         raise ConfigError(f"{flag} does not exist, `ps` would show it; use {flag}-file or {PASSWORD_ENV[side]}")
     if flag is not None:
         raise ConfigError(f"the option {flag} is not known{nearest(flag, known)}")
+    if unknown[0].startswith("-"):
+        raise ConfigError(f"the option {unknown[0][:2]} is not known (see df2redis-tui --help)")
     command = nearest(unknown[0], COMMANDS)
     said = f" {unknown[0]!r}" if command else ""
     raise ConfigError(f"unexpected argument{said}{command or ': every value belongs to an option, as in --source URL'}")

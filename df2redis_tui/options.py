@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from df2redis_tui.endpoints import SOURCE_SCHEMES, TARGET_SCHEMES, parse_source, parse_target
+from df2redis_tui.endpoints import parse_source, parse_target
 from df2redis_tui.option_values import (
     Address,
     AddressMap,
@@ -153,7 +153,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "source",
         "source.url",
         "source",
-        Url(parse_source, " or ".join(f"{s}://" for s in SOURCE_SCHEMES) + " followed by [user:password@]host[:port]"),
+        Url(parse_source, "dragonfly://[user:password@]host[:port]"),
         "dragonfly://[user:password@]host[:port], dragonflys:// for TLS",
         '"dragonfly://10.0.0.1:6379"',
     ),
@@ -162,10 +162,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "target",
         "target.url",
         "target",
-        Url(
-            parse_target,
-            "one of " + ", ".join(f"{s}://" for s in TARGET_SCHEMES) + " followed by [user:password@]host[:port][/db]",
-        ),
+        Url(parse_target, "redis://[user:password@]host[:port][/db]"),
         "redis://[user:password@]host[:port][/db], rediss:// for TLS, redis+cluster://host:port,host:port for a "
         "cluster; valkey:// is the same as redis://",
         '"redis://10.0.0.2:6379/0"',

@@ -26,7 +26,7 @@ _PASSWORD_FILE_LIMIT: Final = 64 * 1024
 class Given:
     """A value that somebody set: parsed, with its layer (higher wins) and the place it came from, for people."""
 
-    value: Any
+    value: Any = dataclasses.field(repr=False)  # a URL holds its password
     layer: int  # 1 file, 2 environment, 3 flags
     origin: str
 
@@ -60,7 +60,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], config: str | 
 def collect(flags: Mapping[str, object], environ: Mapping[str, str], config: str | None = None) -> dict[str, Given]:
     """What was set, by option name, the highest layer winning. Raises ConfigError for an unknown key or a bad value."""
     given: dict[str, Given] = {}
-    path = config if config is not None else environ.get(CONFIG_ENV)
+    path = config if config is not None else environ.get(CONFIG_ENV) or None
     if path is not None:
         origin = "--config" if config is not None else CONFIG_ENV
         given.update(_from_file(path, origin))
@@ -84,6 +84,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
         if not variable.startswith(ENV_PREFIX) or variable in special:
             continue
         option = BY_ENV.get(variable)
+        if option is not None and not raw:
+            continue  # container tools pass variables that nobody set as empty ones
         if option is None:
             raise ConfigError(
                 f"the environment variable {variable} is not known{nearest(variable, [*BY_ENV, *special])}"
@@ -138,11 +140,8 @@ def _parsed(option: Option, key: str, raw: object, origin: str) -> object:
     try:
         return option.kind.parse(raw)
     except ValueError as error:
-        reason = f"{error}; " if str(error) else ""
-        shown = option.kind.show(raw)
-        raise ConfigError(
-            f"{key}: {shown} (from {origin}) can't be used: {reason}accepted is {option.kind.accepts}"
-        ) from None
+        reason = str(error) or f"accepted is {option.kind.accepts}"
+        raise ConfigError(f"{key}: {option.kind.show(raw)} (from {origin}) can't be used: {reason}") from None
 
 
 def _endpoint(side: str, given: Mapping[str, Given], environ: Mapping[str, str], warnings: list[str]) -> Endpoint:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from df2redis_tui.dragonfly import records
+
+OLDEST: Final = (6, 2, 0)  # PXAT, GETDEL, LPOP with a count, MINID, CREATECONSUMER
+
+_ALWAYS: Final = frozenset({
+    records.STRING, records.SET, records.HASH, records.ZSET2, records.INTSET,
+    records.ZSET_ZIPLIST, records.HASH_ZIPLIST, records.LIST_QUICKLIST, records.STREAM1,
+})  # fmt: skip
+_SINCE_7_0: Final = frozenset({records.HASH_LISTPACK, records.ZSET_LISTPACK, records.LIST_QUICKLIST2})
+_SINCE_7_2: Final = frozenset({records.STREAM3})
+_JSON_MODULES: Final = frozenset({"rejson", "rejson2", "json", "valkey-json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +40,64 @@ class Capabilities:
     def entries_read(self) -> bool:
         """XGROUP ... ENTRIESREAD, XSETID ... ENTRIESADDED, ZMPOP/LMPOP: Redis >= 7.0 and every Valkey."""
         return self.version >= (7, 0, 0)
+
+    @property
+    def conditional_expire(self) -> bool:
+        """PEXPIREAT key ms NX|XX|GT|LT: Redis >= 7.0 and every Valkey."""
+        return self.version >= (7, 0, 0)
+
+
+def capabilities_of(info_server: Mapping[str, str], modules: Collection[str], cluster: bool) -> Capabilities:
+    """Capabilities of one node from the fields of `INFO server` and the names in `MODULE LIST`."""
+    valkey = "valkey_version" in info_server or info_server.get("server_name", "").lower() == "valkey"
+    version = _version(info_server.get("valkey_version") or info_server.get("redis_version", ""))
+    types = _ALWAYS
+    if valkey or version >= (7, 0, 0):
+        types |= _SINCE_7_0
+    if valkey or version >= (7, 2, 0):
+        types |= _SINCE_7_2
+    has_json_module = any(name.lower() in _JSON_MODULES for name in modules)
+    return Capabilities(
+        product="valkey" if valkey else "redis",
+        version=version,
+        cluster=cluster,
+        rdb_types=types,
+        json=has_json_module or (not valkey and version >= (8, 0, 0)),
+        field_ttl=version >= ((9, 0, 0) if valkey else (7, 4, 0)),
+        hash_ttl_type=valkey and version >= (9, 0, 0),
+        hsetex=version >= ((9, 0, 0) if valkey else (8, 0, 0)),
+    )
+
+
+def lowest(nodes: Sequence[Capabilities]) -> Capabilities:
+    """What every node of a cluster can do. ValueError when `nodes` is empty."""
+    if not nodes:
+        raise ValueError("no nodes")
+    least = min(nodes, key=lambda caps: caps.version)
+    types = least.rdb_types
+    for caps in nodes:
+        types &= caps.rdb_types
+    return Capabilities(
+        product=least.product,
+        version=least.version,
+        cluster=any(caps.cluster for caps in nodes),
+        rdb_types=types,
+        json=all(caps.json for caps in nodes),
+        field_ttl=all(caps.field_ttl for caps in nodes),
+        hash_ttl_type=all(caps.hash_ttl_type for caps in nodes),
+        hsetex=all(caps.hsetex for caps in nodes),
+    )
+
+
+def unsupported(caps: Capabilities) -> str | None:
+    """Why this target can't be used at all, as a sentence for the operator; None when it can."""
+    if caps.version >= OLDEST:
+        return None
+    found = ".".join(map(str, caps.version))
+    return f"the target is {caps.product} {found}, which lacks commands the copy needs; use 6.2 or newer"
+
+
+def _version(text: str) -> tuple[int, int, int]:
+    numbers = [int(part) for part in re.findall(r"\d{1,9}", text)[:3]]
+    numbers += [0] * (3 - len(numbers))
+    return numbers[0], numbers[1], numbers[2]

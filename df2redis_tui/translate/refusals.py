@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A key, or a journal command on it, that has no equivalent on the target. `payload` is what was read of it (may be cut)."""
+    """A key, or a journal command on it, without an equivalent on the target. `payload`: (part of) what was read."""
 
     db: int
     key: bytes

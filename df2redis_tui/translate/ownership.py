@@ -1,0 +1,50 @@
+"""Which FLOW (shard of the source) a key belongs to (protocol page §4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from xxhash import xxh64_intdigest
+
+from df2redis_tui.translate.keys import hash_tag, slot_of
+
+SEED: Final = 120577240643
+CERTAIN_AFTER: Final = 24  # observed keys; each leaves a wrong rule alive with a chance of 1 / flows
+
+
+def _plain(key: bytes, flows: int) -> int:
+    return xxh64_intdigest(key, SEED) % flows
+
+
+def _tagged(key: bytes, flows: int) -> int:
+    return xxh64_intdigest(hash_tag(key), SEED) % flows
+
+
+def _by_slot(key: bytes, flows: int) -> int:
+    return slot_of(key) % flows
+
+
+class Ownership:
+    """Learns the source's hashing rule from (key, flow) pairs seen in its snapshot and journal.
+
+    The source hashes the whole key, only its hash tag, or the cluster slot, by its settings; with a round-robin prefix
+    none holds, and `foreign` stays False.
+    """
+
+    def __init__(self, flows: int) -> None:
+        self.flows = flows
+        self._seen = 0
+        self._rules: list[Callable[[bytes, int], int]] = [_plain, _tagged, _by_slot]
+
+    def observe(self, key: bytes, flow: int) -> None:
+        """A key surely owned by this FLOW (from a snapshot, or a single-key record)."""
+        if self.flows > 1 and self._rules:
+            self._seen += 1
+            self._rules = [rule for rule in self._rules if rule(key, self.flows) == flow]
+
+    def foreign(self, key: bytes, flow: int) -> bool:
+        """True only when the rule is certain and gives another FLOW."""
+        if self.flows < 2 or self._seen < CERTAIN_AFTER or not self._rules:
+            return False
+        return all(rule(key, self.flows) != flow for rule in self._rules)

@@ -1,0 +1,206 @@
+"""What a rewrite of a journal record works with: the target's abilities, the record, and where its commands go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from df2redis_tui.pipeline.block import Block, Global, Item, Reread
+from df2redis_tui.translate import scripts
+from df2redis_tui.translate.capabilities import Capabilities
+from df2redis_tui.translate.databases import Databases, DbPolicy
+from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.keys import slot_of
+from df2redis_tui.translate.ownership import Ownership
+from df2redis_tui.translate.refusals import Refusal, RefusalPort
+from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
+from df2redis_tui.translate.values import MemberTtl, ValueWriter
+
+Args = Sequence[bytes]
+
+SEVERAL_SLOTS = "{} over several slots"
+TRUNCATED = "{} was journalled with only one shard's keys"
+
+
+class PendingPort(Protocol):
+    """Keys that wait for a re-read from the source. `active` is False while there are none."""
+
+    @property
+    def active(self) -> bool: ...
+
+    def covers(self, db: int, key: bytes, lsn: int) -> bool:
+        """Whether the re-read value will contain this record's effect, so that the record is dropped."""
+        ...
+
+
+class Rewriter:
+    """One per FLOW; `begin` is called per record. Commands gather in one block, which is cut between records only."""
+
+    def __init__(
+        self,
+        caps: Capabilities,
+        refusals: RefusalPort,
+        *,
+        flow: int,
+        route: bool,
+        member_ttl: MemberTtl,
+        expiry: DeferredExpiry,
+        ownership: Ownership,
+        open_keys: set[tuple[int, bytes]],
+        db_policy: DbPolicy,
+        skip: Callable[[int, bytes], bool] | None,
+        old_stream_ids: bool,
+    ) -> None:
+        self.caps = caps
+        self.flow = flow
+        self.route = route
+        self.member_ttl: MemberTtl = member_ttl
+        self.expiry = expiry
+        self.ownership = ownership
+        self.open_keys = open_keys
+        self.skip = skip
+        self.old_stream_ids = old_stream_ids
+        self.writer = ValueWriter(caps, member_ttl)
+        self.db_policy: DbPolicy = db_policy
+        self.databases = Databases(caps.cluster, db_policy, refusals, flow)
+        self._refusals = refusals
+        self._recreated: set[tuple[int, bytes]] = set()
+        # the translate call
+        self.counted = True
+        self.now_ms = 0
+        self.grace_ms = 0
+        self.arrived = 0.0
+        self.pending: PendingPort | None = None
+        # the record
+        self.db = 0
+        self.target_db = 0
+        self.lsn = 0
+        self.txid = 0
+        self.last_delete: tuple[int, int, bytes, int] | None = None  # (lsn, db, key, txid) of the latest one-key DEL
+        # what came out
+        self.ready: list[Item] = []
+        self.block = Block(0, [])
+        self.any_once = False
+
+    # Output
+
+    def emit(self, key: bytes, args: Args, once: bool) -> None:
+        """One command, routed by `key`. `once`: applying it again would change the result."""
+        self.put(encode(args), key, once)
+
+    def put(self, encoded: bytes, key: bytes, once: bool) -> None:
+        """As `emit`, already encoded."""
+        block = self.block
+        if block.db != self.target_db:
+            self.cut(self.lsn)
+            block = self.block
+            block.db = self.target_db
+        block.commands.append(encoded)
+        if block.lsns is not None:
+            block.lsns.append(self.lsn)
+        if block.once is not None:
+            block.once.append(once)
+            self.any_once |= once
+        if block.slots is not None:
+            block.slots.append(slot_of(key))
+        block.size += len(encoded) + COMMAND_OVERHEAD
+
+    def script(self, text: bytes, keys: Args, *argv: bytes, once: bool = True) -> None:
+        self.emit(keys[0], (b"EVAL", text, b"%d" % len(keys), *keys, *argv), once)
+
+    def reread(self, keys: Iterable[bytes], reason: str) -> None:
+        """The block so far does not move the FLOW past this record: only what follows the re-read does."""
+        wanted = tuple(dict.fromkeys(key for key in keys if not (self.skip and self.skip(self.db, key))))
+        if not wanted:
+            return
+        for key in wanted:
+            self.expiry.cancel(self.db, key)
+        self.cut(self.lsn)
+        self.ready.append(Reread(self.db, wanted, self.lsn, reason))
+
+    def everywhere(self, args: Args) -> None:
+        """A command of all shards."""
+        self.cut(self.lsn)
+        self.ready.append(Global(self.db, tuple(args), self.lsn, self.lsn + 1 if self.counted else 0, self.arrived))
+        self._recreated.clear()
+
+    def cut(self, next_lsn: int) -> None:
+        """End the block; it moves the FLOW to `next_lsn`."""
+        block = self.block
+        if block.commands or block.entries or block.ack_now:
+            if self.counted:
+                block.next_lsn = next_lsn
+            if not self.any_once:
+                block.once = None
+            if block.commands or self.counted:
+                self.ready.append(block)
+        self.block = self.new_block(block.db)
+
+    def new_block(self, db: int) -> Block:
+        self.any_once = False
+        slots: list[int] | None = [] if self.route else None
+        tolerant = not self.counted
+        return Block(db, [], slots=slots, lsns=[], once=[], arrived=self.arrived, tolerant=tolerant)
+
+    def refuse(self, key: bytes, kind: str, reason: str, payload: bytes = b"") -> None:
+        """Report a key once; its later records are dropped until something recreates it."""
+        if self.is_refused(key):
+            return
+        self._recreated.discard((self.db, key))
+        self._refusals.refuse(Refusal(self.db, key, kind, reason, self.flow, self.lsn, payload))
+
+    # What is known of keys
+
+    def is_refused(self, key: bytes) -> bool:
+        return self._refusals.refused(self.db, key) and (self.db, key) not in self._recreated
+
+    def recreated(self, key: bytes) -> None:
+        """The record replaces or removes the key, so a refusal of its former value no longer matters."""
+        if self._refusals.refused(self.db, key):
+            self._recreated.add((self.db, key))
+
+    def left_alone(self, key: bytes) -> bool:
+        return self.skip is not None and self.skip(self.db, key)
+
+    def superseded(self, key: bytes) -> bool:
+        """A later value of this key (open snapshot value, re-read) contains the record's effect."""
+        if (self.db, key) in self.open_keys:
+            return True
+        return self.pending is not None and self.pending.active and self.pending.covers(self.db, key, self.lsn)
+
+    def blocked(self, key: bytes) -> bool:
+        return self.superseded(key) or self.left_alone(key)
+
+    def together(self, keys: Args, name: bytes) -> bool:
+        """Whether a command over all these keys can run as it is; otherwise they are re-read or reported here."""
+        if any(map(self.blocked, keys)):
+            self.reread(keys, f"{name.decode('ascii', 'replace')} touches a key that waits for its value")
+            return False
+        if any(map(self.is_refused, keys)):
+            known = [key for key in keys if not self.is_refused(key)]
+            self.reread(known, f"{name.decode('ascii', 'replace')} depends on a key that could not be copied")
+            return False
+        if self.route and len({slot_of(key) for key in keys}) > 1:
+            self.reread(keys, SEVERAL_SLOTS.format(name.decode("ascii", "replace")))
+            return False
+        return True
+
+    def truncated(self, keys: Iterable[bytes], name: bytes) -> None:
+        self.reread(keys, TRUNCATED.format(name.decode("ascii", "replace")))
+
+    # Time
+
+    def expire_at(self, key: bytes, expire_ms: int) -> int:
+        return self.expiry.effective(self.db, key, expire_ms, self.now_ms, self.grace_ms)
+
+    def forget_expiry(self, key: bytes) -> None:
+        if self.expiry.count:
+            self.expiry.cancel(self.db, key)
+
+
+def true_expiry_command(caps: Capabilities, key: bytes, expire_ms: int) -> bytes:
+    """Writes what `DeferredExpiry.due` gave: only where the key still has a TTL, since a container that was emptied
+    and filled again in between has none."""
+    if caps.conditional_expire:
+        return encode((b"PEXPIREAT", key, b"%d" % expire_ms, b"XX"))
+    return encode((b"EVAL", scripts.PEXPIREAT_XX, b"1", key, b"%d" % expire_ms))

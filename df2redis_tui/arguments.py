@@ -41,7 +41,7 @@ class RunArguments:
     config: str | None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises ConfigError instead of printing a usage text, and never repeats a value that may be a password."""
 
     def error(self, message: str) -> NoReturn:
@@ -50,7 +50,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{told.removeprefix('argument ')} (see {self.prog} --help)")
 
 
-class _Layout(argparse.HelpFormatter):
+class Layout(argparse.HelpFormatter):
     """Flags in a column, sentences beside them; the usage and the last part as they are written."""
 
     def __init__(self, prog: str) -> None:
@@ -66,12 +66,12 @@ class _Layout(argparse.HelpFormatter):
 def run_parser() -> argparse.ArgumentParser:
     """The parser of `run`, which is also that of the bare program."""
     commands = "\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items())
-    parser = _Parser(
+    parser = Parser(
         prog="df2redis-tui",
         usage=_USAGE,
         description="Moves a live Dragonfly server into Redis, Valkey or a Redis Cluster.\n\ncommands:\n" + commands,
         epilog=_EPILOG,
-        formatter_class=_Layout,
+        formatter_class=Layout,
         allow_abbrev=False,
         add_help=False,
     )
@@ -134,7 +134,8 @@ def refuse_unknown(unknown: Sequence[str], known: Iterable[str]) -> NoReturn:
         side = flag.removeprefix("--").partition("-")[0]
         raise ConfigError(f"{flag} does not exist, `ps` would show it; use {flag}-file or {PASSWORD_ENV[side]}")
     if flag is not None:
-        raise ConfigError(f"the option {flag} is not known{nearest(flag, known)}")
+        close = nearest(flag.removeprefix("--"), [name.removeprefix("--") for name in known], "--")
+        raise ConfigError(f"the option {flag} is not known{close}")
     if unknown[0].startswith("-"):
         raise ConfigError(f"the option {unknown[0][:2]} is not known (see df2redis-tui --help)")
     command = nearest(unknown[0], COMMANDS)

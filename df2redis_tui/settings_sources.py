@@ -51,9 +51,8 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], config: str | 
         raise ConfigError(f"source and target are the same server, {source.label}: nothing would be copied")
     _check_summary(given.get("summary"))
     plain = {BY_NAME[name].field: entry.value for name, entry in given.items()}
-    tuning = {field.partition(".")[2]: value for field, value in plain.items() if field.startswith("tuning.")}
     top = {field: value for field, value in plain.items() if "." not in field and field not in {"source", "target"}}
-    settings = Settings(source=source, target=target, tuning=TuningSettings(**tuning), **top)
+    settings = Settings(source=source, target=target, tuning=tuning_of(given), **top)
     return Loaded(settings, tuple(warnings), given)
 
 
@@ -71,10 +70,16 @@ def collect(flags: Mapping[str, object], environ: Mapping[str, str], config: str
     return given
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" for the known word most like this one, "" when none is."""
+def tuning_of(given: Mapping[str, Given]) -> TuningSettings:
+    """The tuning part alone, for commands that make their own endpoints."""
+    fields = {BY_NAME[name].field: entry.value for name, entry in given.items()}
+    return TuningSettings(**{f.partition(".")[2]: v for f, v in fields.items() if f.startswith("tuning.")})
+
+
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """ "; did you mean X?" for the known word most like this one (shown with `prefix`), "" when none is."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
@@ -87,9 +92,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
         if option is not None and not raw:
             continue  # container tools pass variables that nobody set as empty ones
         if option is None:
-            raise ConfigError(
-                f"the environment variable {variable} is not known{nearest(variable, [*BY_ENV, *special])}"
-            )
+            names = [name.removeprefix(ENV_PREFIX) for name in (*BY_ENV, *special)]
+            close = nearest(variable.removeprefix(ENV_PREFIX), names, ENV_PREFIX)
+            raise ConfigError(f"the environment variable {variable} is not known{close}")
         given[option.name] = Given(_parsed(option, variable, raw, "the environment"), 2, "the environment")
     return given
 

@@ -116,7 +116,7 @@ class DeadLetters:
 
     def _open(self) -> int:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         self._descriptor = descriptor
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):

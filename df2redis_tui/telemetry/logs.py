@@ -8,6 +8,7 @@ owns it.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import json
 import logging
@@ -131,7 +132,7 @@ def setup_logging(log_dir: Path, fmt: Literal["text", "json"] = "text", level: i
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger(_PACKAGE).setLevel(level)
     logging.captureWarnings(True)
-    listener = logging.handlers.QueueListener(records, file, recent)
+    listener = logging.handlers.QueueListener(records, file, recent, respect_handler_level=True)
     listener.start()
     _active.running = _Running(front, listener, file, recent, path)
     return path
@@ -145,7 +146,8 @@ def stop_logging() -> None:
     logging.getLogger().removeHandler(running.front)
     logging.captureWarnings(False)
     running.listener.stop()
-    running.file.close()
+    with contextlib.suppress(OSError):  # a full disk has been counted already
+        running.file.close()
 
 
 def log_path() -> Path | None:
@@ -209,7 +211,7 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
         super().__init__(path, maxBytes=_ROTATE_BYTES, backupCount=_ROTATED, encoding="utf-8", errors="replace")
 
     def _open(self) -> io.TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.fchmod(descriptor, 0o600)
         return open(descriptor, "a", encoding=self.encoding, errors=self.errors)
 

@@ -55,7 +55,7 @@ def test_snapshot_mode_ends_after_the_full_sync(any_target: Server, run: Run) ->
         program = run(["--source", player.url, "--target", any_target.url, "--mode", "snapshot"])
     assert program.process.returncode == 0, program.output()
     assert player.violations == []
-    keys = {k for k in any_target.client().keys() if not k.startswith(b"df2redis")}
+    keys = {k for k in any_target.client().scan_iter() if not k.startswith(b"df2redis")}
     assert {k for k in keys if k.startswith(b"k:")} == {b"k:%06d" % i for i in range(KEYS)}
     assert b"other" in keys
 

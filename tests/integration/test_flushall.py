@@ -24,7 +24,7 @@ def calls(server: Server, command: str) -> int:
 
 
 def names(server: Server, db: int = 0) -> set[str]:
-    return {k.decode() for k in server.client(db).keys() if not k.startswith(b"df2redis")}
+    return {k.decode() for k in server.client(db).scan_iter() if not k.startswith(b"df2redis")}
 
 
 def after(prefix: str, count: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""For one key, commands reach the target in the order of its FLOW, however many batches are in flight and whatever it answers."""
+"""For one key, commands reach the target in the order of its FLOW, whatever is in flight and whatever it answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.grumbler import Grumbler
 from tests.support.player import Player, Script
 from tests.support.program import Program, copy_arguments, wait_until
 from tests.support.proxy import Proxy
@@ -122,6 +123,33 @@ def test_refused_for_a_while_is_retried_in_order(
     summary = program.summary()
     assert summary["retries"] > 0
     assert summary["dead_letters"] == 0
+
+
+ERRORS = [
+    "LOADING Redis is loading the dataset in memory",
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: e.split()[0])
+def test_errors_that_pass_are_retried_in_order(
+    error: str, any_target: Server, poller: Poller, start: Callable[..., Program]
+) -> None:
+    with Player(SCRIPT) as player, Grumbler(any_target.port) as grumbler:
+        with Proxy(grumbler.port, rate=150_000) as slow:
+            program = start(copy_arguments(player.url, f"redis://127.0.0.1:{slow.port}", "--batch-size", "20"))
+            for _ in range(3):
+                before = progress(any_target)
+                wait_until(lambda before=before: progress(any_target) > before)  # type: ignore[misc]
+                grumbler.error = error
+                time.sleep(0.3)
+                grumbler.error = None
+            assert program.wait(120) == 0, program.output()
+    assert grumbler.refused > 0
+    assert poller.backwards == []
+    assert [int(v) for v in any_target.client().mget(KEYS)] == [LAST] * len(KEYS)
+    assert program.summary()["dead_letters"] == 0
 
 
 def progress(server: Server) -> int:

@@ -1,4 +1,4 @@
-"""Every recorded session, played over real sockets, run as a user runs it, into every real server: the content must be equal."""
+"""Every recorded session, run as a user runs it, into every real server: the content must be equal."""
 
 from __future__ import annotations
 

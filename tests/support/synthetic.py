@@ -13,6 +13,7 @@ TOKEN = "f" * 40
 HEADER = b"REDIS0009" + b"\xfa\x09redis-ver\x057.4.0" + b"\xfe\x00"
 SNAPSHOT_END = b"\xc8" + bytes(8)
 STRING, SET, HASH, ZSET, LIST = b"\x00", b"\x02", b"\x04", b"\x05", b"\x12"
+HASH_LISTPACK, ZSET_LISTPACK = b"\x10", b"\x11"
 
 
 def length(n: int) -> bytes:
@@ -57,6 +58,12 @@ def zset_payload(members: Sequence[tuple[bytes, float]]) -> bytes:
 def list_payload(elements: Sequence[bytes]) -> bytes:
     """A quicklist of plain nodes."""
     return length(len(elements)) + b"".join(b"\x01" + string(e) for e in elements)
+
+
+def listpack(elements: Sequence[bytes]) -> bytes:
+    """Strings of at most 63 bytes each."""
+    body = b"".join(bytes((0x80 | len(e),)) + e + bytes((len(e) + 1,)) for e in elements)
+    return struct.pack("<IH", len(body) + 7, len(elements)) + body + b"\xff"
 
 
 def blob(plain: bytes) -> bytes:

@@ -209,6 +209,22 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
     def __init__(self, path: Path) -> None:
         self.failed = 0
         super().__init__(path, maxBytes=_ROTATE_BYTES, backupCount=_ROTATED, encoding="utf-8", errors="replace")
+        self._characters = path.stat().st_size
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Instead of the inherited one, which formats every record twice to find out whether it still fits.
+        try:
+            line = self.format(record) + "\n"
+            if self._characters + len(line) > self.maxBytes:
+                self.doRollover()
+                self._characters = 0
+            if self.stream is None:  # a rotation that failed left none
+                self.stream = self._open()
+            self.stream.write(line)
+            self.stream.flush()
+            self._characters += len(line)
+        except Exception:
+            self.handleError(record)
 
     def _open(self) -> io.TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

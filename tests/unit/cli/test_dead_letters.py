@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
 import stat
 from pathlib import Path
 
@@ -83,6 +84,22 @@ def test_a_full_disk_is_an_error_naming_key_and_file() -> None:
     with pytest.raises(NotCopied, match=r"bloom.*nor recorded in /dev/full: No space left on device"):
         port.refuse(REFUSAL)
     assert port.count == 0
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_whole_lines_only(tmp_path: Path) -> None:
+    port = DeadLetters(tmp_path / "d.jsonl", "skip")
+    port.refuse(REFUSAL)
+    before = (tmp_path / "d.jsonl").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
+    try:
+        with pytest.raises(NotCopied, match="File too large"):
+            port.refuse(REFUSAL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "d.jsonl").read_bytes() == before
+    port.refuse(REFUSAL)
+    assert len(letters(tmp_path / "d.jsonl")) == 2
 
 
 def test_a_state_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The benchmark's source: a process that serves prepared FLOW bytes from memory, and a journal at a paced rate.
 
-It prints one JSON line when it listens (`port`), one when DFLY SYNC came (`sync_at`), one when all of the journal was sent
-(`sent_at`, `sent`), with times of the machine's monotonic clock, and ends when its standard input closes.
+It prints one JSON line when it listens (`port`), one when DFLY SYNC came (`sync_at`), one when all of the journal was
+sent (`sent_at`, `sent`), with times of the machine's monotonic clock, and ends when its standard input closes.
 """
 
 from __future__ import annotations

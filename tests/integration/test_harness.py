@@ -142,7 +142,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
     "an expiry a little later": (("PEXPIREAT", "ttl", "2035000002500"), "ttl"),
     "a stream entry": (("XADD", "stream", "9-9", "f", "v"), "value"),
     "a stream's last id": (("XSETID", "stream", "8-8"), "ids"),
-    "a stream's count of entries": (("XADD", "stream", "MAXLEN", "1", "9-9", "f", "v"), "counters"),
+    "a stream's count of entries": (("XADD", "stream", "9-9", "f", "v"), "counters"),
     "a pending entry": (("XACK", "stream", "group", "1-1"), "groups"),
     "a consumer": (("XGROUP", "CREATECONSUMER", "stream", "group", "d"), "groups"),
 }

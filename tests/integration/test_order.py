@@ -136,16 +136,19 @@ ERRORS = [
 def test_errors_that_pass_are_retried_in_order(
     error: str, any_target: Server, poller: Poller, start: Callable[..., Program]
 ) -> None:
-    with Player(SCRIPT) as player, Grumbler(any_target.port) as grumbler:
-        with Proxy(grumbler.port, rate=150_000) as slow:
-            program = start(copy_arguments(player.url, f"redis://127.0.0.1:{slow.port}", "--batch-size", "20"))
-            for _ in range(3):
-                before = progress(any_target)
-                wait_until(lambda before=before: progress(any_target) > before)  # type: ignore[misc]
-                grumbler.error = error
-                time.sleep(0.3)
-                grumbler.error = None
-            assert program.wait(120) == 0, program.output()
+    with (
+        Player(SCRIPT) as player,
+        Grumbler(any_target.port) as grumbler,
+        Proxy(grumbler.port, rate=150_000) as slow,
+    ):
+        program = start(copy_arguments(player.url, f"redis://127.0.0.1:{slow.port}", "--batch-size", "20"))
+        for _ in range(3):
+            before = progress(any_target)
+            wait_until(lambda before=before: progress(any_target) > before)  # type: ignore[misc]
+            grumbler.error = error
+            time.sleep(0.3)
+            grumbler.error = None
+        assert program.wait(120) == 0, program.output()
     assert grumbler.refused > 0
     assert poller.backwards == []
     assert [int(v) for v in any_target.client().mget(KEYS)] == [LAST] * len(KEYS)

@@ -26,7 +26,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key. `value`: bytes, list, frozenset, dict (hash), dict member → repr(score) (zset), `Stream`, None (unreadable)."""
+    """One key. `value`: bytes, list, frozenset, dict (hash), dict member → repr(score) (zset), `Stream`, or None."""
 
     type: str
     value: Any
@@ -230,7 +230,7 @@ class Can:
 def differences(expected: Content, actual: Content, can: Can, *, now_ms: int | None = None) -> list[Difference]:
     """What `actual` has otherwise than `expected`, per key and aspect.
 
-    A key whose expiry has passed must be absent, whatever `expected` says; a member whose expiry has passed is left out.
+    A key whose expiry has passed must be absent, whatever `expected` says; members that have expired are left out.
     """
     now = int(time.time() * 1000) if now_ms is None else now_ms
     found: list[Difference] = []
@@ -321,12 +321,12 @@ def describe(want: Any, have: Any) -> str:
         return f"missing {sorted(want - have)[:5]}, too many {sorted(have - want)[:5]}"[:500]
     if isinstance(want, list) and isinstance(have, list):
         at = next((i for i, (w, h) in enumerate(zip(want, have, strict=False)) if w != h), min(len(want), len(have)))
-        return f"{len(have)} elements, expected {len(want)}; from {at}: {have[at : at + 2]!r}, expected {want[at : at + 2]!r}"[
-            :500
-        ]
+        parting = f"from {at}: {have[at : at + 2]!r}, expected {want[at : at + 2]!r}"
+        return f"{len(have)} elements, expected {len(want)}; {parting}"[:500]
     if isinstance(want, bytes) and isinstance(have, bytes):
         at = next((i for i, (w, h) in enumerate(zip(want, have, strict=False)) if w != h), min(len(want), len(have)))
-        return f"{len(have)} bytes, expected {len(want)}; from {at}: {have[at : at + 16]!r}, expected {want[at : at + 16]!r}"
+        parting = f"from {at}: {have[at : at + 16]!r}, expected {want[at : at + 16]!r}"
+        return f"{len(have)} bytes, expected {len(want)}; {parting}"
     return f"{have!r}, expected {want!r}"[:500]
 
 

@@ -30,12 +30,20 @@ class Excused:
 EXCUSED: tuple[Excused, ...] = ()
 
 
+REREAD = "only a re-read could give it"
+
+
+def excused(recording: str, kind: str) -> list[Excused]:
+    """What is excused for one recording on one target."""
+    return [e for e in EXCUSED if recording in e.recordings and kind in e.targets]
+
+
 def judge(
     recording: str, kind: str, found: list[Difference], expected: Content
 ) -> tuple[list[Difference], list[Excused]]:
     """(differences nobody excused, excuses for which there was no difference)."""
     now = int(time.time() * 1000)
-    excuses = {(e.db, e.key, e.aspect): e for e in EXCUSED if recording in e.recordings and kind in e.targets}
+    excuses = {(e.db, e.key, e.aspect): e for e in excused(recording, kind)}
     unexplained = [d for d in found if (d.db, d.key, d.aspect) not in excuses]
     seen = {(d.db, d.key, d.aspect) for d in found}
     stale = [e for place, e in excuses.items() if place not in seen and not _outlived(e, expected, now)]

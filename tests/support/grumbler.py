@@ -1,7 +1,7 @@
 """A proxy that understands RESP and, while told to, answers commands itself with an error: LOADING, BUSY and the like.
 
-It does what a server does: errors come at their place in the order of the replies, and a transaction is refused as a whole
-(each of its commands with the error, EXEC with EXECABORT).
+It does what a server does: errors come at their place in the order of the replies, and a transaction is refused as a
+whole (each of its commands with the error, EXEC with EXECABORT).
 """
 
 from __future__ import annotations

@@ -66,6 +66,9 @@ class Behaviour:
     refuse: Mapping[str, str] = field(default_factory=dict)  # first words of a command → error line without "-"
     hold_stable: bool = False  # `release_stable` lets the stable part go
     startstable_delay: float = 0.0
+    dump: Callable[[int, bytes], tuple[bytes, int] | None] | None = (
+        None  # (db, key) → payload, PTTL: state at `lsn_end`
+    )
 
 
 def script_of(recording: Recording) -> Script:
@@ -117,6 +120,8 @@ class _Connection:
         self.authenticated = False
         self.session: _Session | None = None
         self.flow: int | None = None
+        self.db = 0
+        self.queued: list[list[bytes]] | None = None  # of a MULTI
 
 
 class Player:
@@ -245,7 +250,39 @@ class Player:
             return self._replconf(connection, words)
         if name == "DFLY":
             return await self._dfly(connection, words)
+        if self.behaviour.dump is not None and (name in ("MULTI", "EXEC", "SELECT") or connection.queued is not None):
+            return self._read_again(connection, name, argv, self.behaviour.dump)
         return self._ordinary(name, words)
+
+    def _read_again(
+        self,
+        connection: _Connection,
+        name: str,
+        argv: list[bytes],
+        dump: Callable[[int, bytes], tuple[bytes, int] | None],
+    ) -> bytes:
+        """MULTI, DUMP, PTTL, EXEC of a source whose values are known."""
+        if name == "SELECT":
+            connection.db = int(argv[1])
+            return b"+OK\r\n"
+        if name == "MULTI":
+            connection.queued = []
+            return b"+OK\r\n"
+        queued = connection.queued
+        if queued is None:
+            return b"-ERR EXEC without MULTI\r\n"
+        if name != "EXEC":
+            queued.append(argv)
+            return b"+QUEUED\r\n"
+        connection.queued = None
+        replies = b""
+        for command, key in queued:
+            found = dump(connection.db, key)
+            if command.upper() == b"DUMP":
+                replies += encode(found[0]) if found else b"$-1\r\n"
+            else:
+                replies += encode(found[1] if found else -2)
+        return b"*%d\r\n%s" % (len(queued), replies)
 
     def _authenticate(self, connection: _Connection, words: list[str]) -> bytes:
         user, password = ("default", words[1]) if len(words) == 2 else (words[1], words[2])

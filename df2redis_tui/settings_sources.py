@@ -163,6 +163,8 @@ def _endpoint(side: str, given: Mapping[str, Given], environ: Mapping[str, str],
             f"the {side}'s password stands in the command line, where `ps` shows it to every user; "
             f"{option.flag}-password-file, {PASSWORD_ENV[side]} and the configuration file keep it private"
         )
+    if endpoint.password is not None and url.layer == 1 and Path(url.origin).expanduser().stat().st_mode & 0o077:
+        warnings.append(f"{url.origin} holds the {side}'s password and others may read it: chmod 600 {url.origin}")
     password = _password(side, endpoint, url, given.get(f"{side}-password-file"), environ)
     if endpoint.username is not None and password is None:
         raise ConfigError(

@@ -245,6 +245,16 @@ def test_only_a_password_in_the_command_line_is_warned_about(toml: WriteToml) ->
     assert "sekrit" not in warning
 
 
+def test_a_file_with_a_password_that_others_may_read_is_warned_about(toml: WriteToml) -> None:
+    file = Path(toml('[target]\nurl = "redis://u:sekrit@h"\n'))
+    file.chmod(0o644)
+    (warning,) = loaded(*BOTH[:2], "--config", str(file)).warnings
+    assert "chmod 600" in warning
+    assert "sekrit" not in warning
+    file.chmod(0o600)
+    assert loaded(*BOTH[:2], "--config", str(file)).warnings == ()
+
+
 def test_settings_never_print_a_password() -> None:
     got = loaded("--source", "dragonfly://u:sekrit@a", "--target", "rediss://u:sekrit@b")
     assert "sekrit" not in repr(got)

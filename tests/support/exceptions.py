@@ -14,6 +14,27 @@ VALKEY, REDIS7, REDIS6 = "valkey-9", "redis-7.0", "redis-6.2"
 EVERY_TARGET = (VALKEY, REDIS7, REDIS6)
 NO_FIELD_TTL = (REDIS7, REDIS6)
 
+OLD_3, OLD_2 = "df-1.15.1-lz4-3flows", "df-1.15.1-plain-2flows"
+MIDDLE_3, MIDDLE_2 = "df-1.27.1-lz4-3flows", "df-1.27.1-zstd-2flows"
+NEW_1 = "df-1.40.1-plain-1flow"
+NEW_MANY = (
+    "df-1.40.1-lz4-3flows",
+    "df-1.40.1-lzf-2flows",
+    "df-1.40.1-tinychunks-2flows",
+    "df-1.40.1-untagged-2flows",
+    "df-1.40.1-zstd-2flows",
+)
+OLD, MIDDLE, NEW = (OLD_3, OLD_2), (MIDDLE_3, MIDDLE_2), (NEW_1, *NEW_MANY)
+OLD_AGAIN, MIDDLE_AGAIN = tuple(f"{r}/resume" for r in OLD), tuple(f"{r}/resume" for r in MIDDLE)
+FIRST = OLD + MIDDLE + NEW
+ALL = FIRST + OLD_AGAIN + MIDDLE_AGAIN
+
+REREAD = "only a re-read could give it"
+NO_JSON = "JSON, and the target has no JSON module"
+NO_SKETCH = "a sketch whose bits only a Dragonfly understands"
+NO_MEMBER_TTL = "the target knows no expiry of members"
+RELATIVE = "the journal has its expiry relative to when the command ran"
+
 
 @dataclass(frozen=True, slots=True)
 class Excused:
@@ -27,10 +48,30 @@ class Excused:
     db: int = 0
 
 
-EXCUSED: tuple[Excused, ...] = ()
-
-
-REREAD = "only a re-read could give it"
+EXCUSED: tuple[Excused, ...] = (
+    Excused(MIDDLE + MIDDLE_AGAIN + NEW, EVERY_TARGET, b"bf:one", "absent", NO_SKETCH),
+    Excused(NEW, EVERY_TARGET, b"cms:one", "absent", NO_SKETCH),
+    Excused(NEW, EVERY_TARGET, b"topk:one", "absent", NO_SKETCH),
+    Excused(ALL, EVERY_TARGET, b"j:doc", "absent", NO_JSON),
+    Excused(ALL, EVERY_TARGET, b"st:j", "absent", NO_JSON),
+    Excused(ALL, EVERY_TARGET, b"set:ttl", "member ttl", NO_MEMBER_TTL),
+    Excused(ALL, EVERY_TARGET, b"st:sx", "member ttl", NO_MEMBER_TTL),
+    Excused(MIDDLE + MIDDLE_AGAIN + NEW, NO_FIELD_TTL, b"h:ttl", "member ttl", NO_MEMBER_TTL),
+    Excused(ALL, NO_FIELD_TTL, b"h:ttl2", "member ttl", NO_MEMBER_TTL),
+    Excused(ALL, NO_FIELD_TTL, b"st:hx", "member ttl", NO_MEMBER_TTL),
+    Excused(MIDDLE + MIDDLE_AGAIN + NEW, NO_FIELD_TTL, b"st:h", "member ttl", NO_MEMBER_TTL),
+    Excused(FIRST, (VALKEY,), b"st:hx", "member ttl", f"HSETEX: {RELATIVE}"),
+    Excused(MIDDLE + NEW, (VALKEY,), b"st:h", "member ttl", f"HEXPIRE and FIELDEXPIRE: {RELATIVE}"),
+    Excused(FIRST, EVERY_TARGET, b"st:restored2", "ttl", f"RESTORE without ABSTTL: {RELATIVE}"),
+    Excused((OLD_3, OLD_2, MIDDLE_3, MIDDLE_2), EVERY_TARGET, b"st:zu", "absent", f"{REREAD}: ZUNIONSTORE over shards"),
+    Excused((OLD_3, MIDDLE_3), EVERY_TARGET, b"st:zi", "absent", f"{REREAD}: ZINTERSTORE over shards"),
+    Excused((MIDDLE_3,), EVERY_TARGET, b"st:zr", "absent", f"{REREAD}: ZRANGESTORE over shards"),
+    Excused(NEW, EVERY_TARGET, b"st:zu", "absent", f"{REREAD}: scores of 6 digits"),
+    Excused(NEW, EVERY_TARGET, b"st:zi", "absent", f"{REREAD}: scores of 6 digits"),
+    Excused(NEW, EVERY_TARGET, b"st:zr", "absent", f"{REREAD}: scores of 6 digits"),
+    Excused(NEW_MANY, EVERY_TARGET, b"st:gs", "absent", f"{REREAD}: GEORADIUS STORE over shards"),
+    Excused(NEW_MANY, EVERY_TARGET, b"st:sorted", "absent", f"{REREAD}: SORT STORE over shards"),
+)
 
 
 def excused(recording: str, kind: str) -> list[Excused]:

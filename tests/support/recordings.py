@@ -52,16 +52,15 @@ class Recording:
 
 
 def folders() -> list[Path]:
-    """Every folder with a recording: the repository's own, and more when the machine has them."""
+    """Every folder with a recording: those of $DF2REDIS_CAPTURES, next to the checkout, and the repository's own.
+
+    The repository's copies may be cut down, so the others come first.
+    """
     found: dict[str, Path] = {}
-    for root in (
-        HERE / "captures",
-        HERE.parent.parent / "shared" / "captures",
-        Path(os.environ.get("DF2REDIS_CAPTURES", "-")),
-    ):
-        if root.is_dir():
-            for session in sorted(root.glob("*/session.json")):
-                found.setdefault(session.parent.name, session.parent)
+    elsewhere = os.environ.get("DF2REDIS_CAPTURES")
+    for root in (*([Path(elsewhere)] if elsewhere else []), HERE.parent.parent / "shared/captures", HERE / "captures"):
+        for session in sorted(root.glob("*/session.json")):
+            found.setdefault(session.parent.name, session.parent)
     return [found[name] for name in sorted(found)]
 
 

@@ -122,7 +122,9 @@ def _full_table(server: Server, keys: int, repeats: int) -> Table:
     for heading in ("values", "ceiling /s", "engine /s", "ratio", "CPU µs/entry", "peak RSS MiB"):
         table.add_column(heading, justify="right")
     idle = statistics.median(_full_sync(server, 0, "--keys", 0).cpu for _ in range(repeats))
-    cases = [(f"{size} bytes", size, ("--value", size)) for size in (32, 100, 1000)]
+    cases: list[tuple[str, int, tuple[object, ...]]] = [
+        (f"{size} bytes", size, ("--value", size)) for size in (32, 100, 1000)
+    ]
     cases += [("100 bytes, LZ4", 100, ("--value", 100, "--lz4")), ("mix of 10 elements", 0, ("--mix",))]
     for name, size, options in cases:
         count = keys // 4 if "--mix" in options else keys
@@ -218,7 +220,7 @@ def _stable_table(server: Server, rate: int, seconds: float, repeats: int) -> Ta
     runs = [_stable_sync(server, rate, seconds) for _ in range(repeats)]
 
     def median(name: str) -> float:
-        return statistics.median(getattr(r, name) for r in runs)
+        return statistics.median(float(getattr(r, name)) for r in runs)
 
     table.add_row(
         f"{median('rate'):,.0f}",

@@ -98,4 +98,5 @@ def _outlived(excuse: Excused, expected: Content, now: int) -> bool:
         return False
     if entry.expires_at is not None and entry.expires_at <= now + MARGIN:
         return True
-    return bool(entry.field_expires_at) and max(entry.field_expires_at.values()) * 1000 <= now + MARGIN
+    fields = entry.field_expires_at
+    return bool(fields) and max(fields.values()) * 1000 <= now + MARGIN

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from df2redis_tui.endpoints import parse_source, parse_target, shown
 from df2redis_tui.settings import Endpoint, Secret, Tls
@@ -112,3 +116,33 @@ def test_what_is_no_secret_stays_readable(url: str, expected: str) -> None:
 def test_the_endpoint_of_a_url_never_prints_its_password() -> None:
     endpoint = parse_target("redis://user:sekrit@h:1")
     assert "sekrit" not in f"{endpoint} {endpoint!r} {endpoint.label}"
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_an_endpoint_or_a_refusal_of_one_line(text: str) -> None:
+    for url in (text, f"redis://{text}", f"redis+cluster://{text}"):
+        said = ""
+        hosts: tuple[tuple[str, int], ...] = ()
+        try:
+            hosts = parse_target(url).hosts
+        except ValueError as error:
+            said = str(error)
+        assert bool(hosts) != bool(said)
+        assert "\n" not in said
+        assert all(host and 1 <= port <= 65535 for host, port in hosts)
+
+
+@given(st.text(min_size=6, max_size=30), st.sampled_from(["@h:0", "@h/x", "@", "@h?x", "@a,b", ""]))
+def test_whatever_the_password_it_is_never_told(password: str, rest: str) -> None:
+    secret = f"§{password}§"  # a mark which no other part of a message has
+    url = f"redis://user:{secret}{rest}"
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the text is what this test reads)
+        parse_target(url)
+    assert "§" not in str(caught.value)
+    assert "§" not in shown(url)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_an_escaped_user_and_password_come_back_as_they_were(user: str, password: str) -> None:
+    endpoint = parse_target(f"redis://{quote(user, safe='')}:{quote(password, safe='')}@h")
+    assert (endpoint.username, endpoint.password) == (user, Secret(password))

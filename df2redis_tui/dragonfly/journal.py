@@ -87,7 +87,9 @@ class JournalDecoder:
                 continue
             if src.data[src.pos] == _ERROR_TEXT:
                 yield from self._error_text(src)
-            self._db = yield from _read_record(src, self._entries, self._db)
+            self._db, entry = yield from _read_record(src, self._db)
+            if entry is not None:
+                self._entries.append(entry)
 
     def _full(self) -> bool:
         if not self._entries:
@@ -95,10 +97,8 @@ class JournalDecoder:
         return self.offset - self._taken_at >= self._limit or len(self._entries) >= _MAX_RUN
 
     def _error_text(self, src: Source) -> Steps[None]:
-        count = 1
-        while count < _MAX_ERROR_TEXT and b"\n" not in src.data[src.pos :]:
-            count = src.available() + 1
-            yield from src.need(count)
+        while src.available() < _MAX_ERROR_TEXT and b"\n" not in src.data[src.pos :]:
+            yield from src.need(src.available() + 1)
         text = src.data[src.pos :].split(b"\n", 1)[0].strip()
         raise SourceLost(f"FLOW {self._flow}: the source ended the session: {printable(text)}")
 
@@ -113,11 +113,11 @@ def decode_blob(flow: int, data: bytes, offset: int) -> list[Entry]:
             db = _take_records(src, entries, db, len(data))
             if src.pos < len(data):
                 try:
-                    next(read := _read_record(src, entries, db))
+                    next(_read_record(src, db))
                 except StopIteration as done:
-                    db = done.value
-                else:
-                    raise AssertionError(f"{read} waits for bytes that can't come")
+                    db, entry = done.value
+                    if entry is not None:
+                        entries.append(entry)
     except DecodeError as error:
         reason = f"journal blob: {error.reason}"
         raise DecodeError(reason, flow=flow, offset=offset, context=error.context) from None
@@ -198,29 +198,28 @@ def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> int
     return db
 
 
-def _read_record(src: Source, entries: list[Entry], db: int) -> Steps[int]:
-    """Read one record of any kind, however it arrives. Gives the database then current."""
+def _read_record(src: Source, db: int) -> Steps[tuple[int, Entry | None]]:
+    """Read one record of any kind, however it arrives: the database then current, and the entry unless a SELECT."""
     op = yield from src.byte()
     if op == OP_SELECT:
         db = yield from src.length()
         if db >= _MAX_DB:
             raise src.fail(f"database number {db:,}")
-    elif op in (OP_COMMAND, OP_MULTI, OP_EXPIRED):
+        return db, None
+    if op in (OP_COMMAND, OP_MULTI, OP_EXPIRED):
         txid = yield from src.length()
         yield from src.length()
-        entries.append(Entry(op, db, txid, (yield from _read_args(src))))
-    elif op == OP_EXEC:
+        return db, Entry(op, db, txid, (yield from _read_args(src)))
+    if op == OP_EXEC:
         txid = yield from src.length()
         yield from src.length()
-        entries.append(Entry(op, db, txid, []))
-    elif op == OP_LSN:
-        entries.append(Entry(op, db, (yield from src.length()), []))
-    elif op in (OP_PING, OP_FIN):
-        entries.append(Entry(op, db, 0, []))
-    else:
-        src.pos -= 1
-        raise src.fail(f"{op} is no journal opcode")
-    return db
+        return db, Entry(op, db, txid, [])
+    if op == OP_LSN:
+        return db, Entry(op, db, (yield from src.length()), [])
+    if op in (OP_PING, OP_FIN):
+        return db, Entry(op, db, 0, [])
+    src.pos -= 1
+    raise src.fail(f"{op} is no journal opcode")
 
 
 def _read_args(src: Source) -> Steps[list[bytes]]:

@@ -123,5 +123,3 @@ def whole(data: bytes) -> list[bytes]:
 
 def bytewise(data: bytes) -> Iterator[bytes]:
     return (data[at : at + 1] for at in range(len(data)))
-
-

@@ -1,0 +1,69 @@
+"""What every page shares: drawing, scrolling, copying."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.containers import Container
+
+from df2redis_tui.tui.widgets.painted import Painted
+from df2redis_tui.tui.widgets.record_log import RecordLog
+from df2redis_tui.tui.widgets.text_page import TextPage
+
+if TYPE_CHECKING:
+    from df2redis_tui.tui.application import ReplicationApp
+
+Scrollable = RecordLog | TextPage
+
+
+class Page(Container):
+    """One of the pages between the status line and the tuning bar; only one is displayed at a time."""
+
+    page: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__(id=f"page-{self.page}", classes="body")
+
+    @property
+    def ui(self) -> ReplicationApp:
+        return cast("ReplicationApp", self.app)
+
+    def redraw(self) -> None:
+        """Called for every new snapshot while this page is displayed."""
+        for widget in self.query(Painted):
+            if widget.display:
+                widget.repaint()
+
+    def scroller(self) -> Scrollable | None:
+        """What the arrow keys move."""
+        return next((w for w in self.query(Painted) if isinstance(w, Scrollable) and w.display), None)
+
+    def record_log(self) -> RecordLog | None:
+        """The list that filters apply to."""
+        return None
+
+    def move(self, where: str) -> None:
+        """`where` is up, down, page-up, page-down, first or last."""
+        target = self.scroller()
+        if target is None:
+            return
+        match where:
+            case "up":
+                target.scroll(-1)
+            case "down":
+                target.scroll(1)
+            case "page-up":
+                target.page(-1)
+            case "page-down":
+                target.page(1)
+            case "first":
+                target.first()
+            case _:
+                target.follow()
+
+    def copy_text(self) -> str:
+        """What the copy key copies."""
+        target = self.scroller()
+        if isinstance(target, RecordLog):
+            return target.selected_words()
+        return target.text() if target is not None else ""

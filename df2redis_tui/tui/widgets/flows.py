@@ -1,0 +1,127 @@
+"""FLOWs: a panel each, or rows of a table; the target's nodes; the chart of the rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual import events
+from textual.containers import Container
+
+from df2redis_tui.telemetry.chart import chart_lines, heading
+from df2redis_tui.telemetry.format import Line
+from df2redis_tui.telemetry.view import node_lines, node_views
+from df2redis_tui.telemetry.view_flow import flow_view, panel_lines
+from df2redis_tui.telemetry.view_table import header_line, row_line, visible_columns
+from df2redis_tui.tui.state import UiState
+from df2redis_tui.tui.widgets.painted import Painted
+
+HISTORY_CELLS = 60
+
+
+def view_of(state: UiState, flow: Any, glyphs: Any, plain: bool = False) -> Any:
+    """The view model of one FLOW with its history; `plain` leaves the history out."""
+    rates = () if plain else list(state.history.rates(flow.flow))[-HISTORY_CELLS:]
+    return flow_view(flow, glyphs, rates=rates, top=state.history.top, common=state.snap.knobs)
+
+
+class FlowPanel(Painted):
+    """One FLOW."""
+
+    def __init__(self, flow: int) -> None:
+        super().__init__(id=f"flow-{flow}")
+        self.flow = flow
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        state = self.ui.state
+        flow = next((f for f in state.snap.flows if f.flow == self.flow), None)
+        if flow is None:
+            return []
+        view = view_of(state, flow, self.glyphs, self.ui.settings.low_bandwidth)
+        return list(panel_lines(view, width, self.glyphs, selected=state.selected == self.flow))
+
+    async def on_click(self, event: events.Click) -> None:
+        self.ui.state.selected = self.flow
+        self.ui.redraw()
+        if event.chain > 1:
+            await self.ui.run_action_id("flow")
+
+
+class FlowGrid(Container):
+    """The panels; as many columns as the screen says."""
+
+
+class FlowTable(Painted):
+    """One row per FLOW, sorted; scrolls when there are more than rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first = 0
+        self._rows: list[int] = []
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        state = self.ui.state
+        columns = visible_columns(width)
+        flows = state.ordered()
+        room = height - 1
+        numbers = [f.flow for f in flows]
+        at = numbers.index(state.selected) if state.selected in numbers else 0
+        self._first = max(min(self._first, at), at - room + 1, 0)
+        self._first = max(0, min(self._first, len(flows) - room))
+        shown = flows[self._first : self._first + room]
+        self._rows = [f.flow for f in shown]
+        plain = self.ui.settings.low_bandwidth
+        return [
+            header_line(columns, width, state.sort, state.descending, self.glyphs),
+            *(
+                row_line(
+                    view_of(state, f, self.glyphs, plain),
+                    columns,
+                    width,
+                    self.glyphs,
+                    selected=f.flow == state.selected,
+                )
+                for f in shown
+            ),
+        ]
+
+    async def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            await self.ui.run_action_id("sort")
+        elif event.y - 1 < len(self._rows):
+            self.ui.state.selected = self._rows[event.y - 1]
+            self.ui.redraw()
+            if event.chain > 1:
+                await self.ui.run_action_id("flow")
+
+    def on_mouse_scroll_down(self) -> None:
+        self.ui.state.move(1)
+        self.ui.redraw()
+
+    def on_mouse_scroll_up(self) -> None:
+        self.ui.state.move(-1)
+        self.ui.redraw()
+
+
+class NodeList(Painted):
+    """The target's servers with their share of the work."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        snap = self.ui.state.snap
+        out: list[Line] = []
+        rows = height
+        if height > 1 and width >= 60:
+            target = snap.target
+            cells = sum(n.slots or 0 for n in snap.nodes)
+            what = f"{target.product} {target.version}".strip()
+            right = f"{what} cluster, {cells:,} slots" if target.cluster else what
+            out.append(heading("Target", width, self.glyphs, right))
+            rows -= 1
+        return out + list(node_lines(node_views(snap.nodes, self.glyphs), width, rows, self.glyphs))
+
+
+class RateChart(Painted):
+    """The rate of all FLOWs over the last minutes."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        state = self.ui.state
+        return chart_lines(list(state.history.total), width, height, self.glyphs, title="Entries per second")

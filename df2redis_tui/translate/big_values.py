@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final, cast
 
 from df2redis_tui.dragonfly import records
+from df2redis_tui.dragonfly.rdb.values import StreamId, decode_stream_meta, decode_stream_node
 from df2redis_tui.dragonfly.records import StreamMeta, StreamNode, ValueStart
 from df2redis_tui.translate import streams
 from df2redis_tui.translate.payload import payload
@@ -24,6 +26,8 @@ from df2redis_tui.translate.values import (
 CHUNK_ELEMENTS: Final = 512
 CHUNK_BYTES: Final = 128 * 1024
 STREAM_RESTORED_MOST: Final = 16 * 1024 * 1024  # bytes of nodes; beyond, the stream is replayed (§3.6: inexact)
+
+IDS_KNOWN_MOST: Final = 4_000_000  # numbers, two per entry, of a replayed stream: 32 MB
 
 _ADD: Final = {"list": (b"RPUSH", 1), "set": (b"SADD", 1), "hash": (b"HSET", 2)}
 
@@ -50,8 +54,8 @@ class BigValue:
         self._nodes: list[StreamNode] = []
         self._node_bytes = 0
         self._replaying = False
-        self._span: tuple[streams.Id, streams.Id] | None = None
-        self._deleted: set[streams.Id] = set()
+        self._ids = array("Q")
+        self._last_id: StreamId = (0, 0)
 
     def start(self) -> list[bytes]:
         """Raises Unrepresentable before the key is touched when its type says so."""
@@ -81,7 +85,7 @@ class BigValue:
         return chunked(name, self.key, flat, width)
 
     def end(self) -> list[bytes]:
-        """`expire_ms` may have been made later by the caller before."""
+        """What completes the value; its expiry is read from `expire_ms` now."""
         out: list[bytes] = []
         if self.type in JSON_TYPES:
             out = [command(b"DEL", self.key), command(b"JSON.SET", self.key, b"$", b"".join(self._held))]
@@ -122,12 +126,11 @@ class BigValue:
                         yield from self._replay(node)
 
     def _replay(self, node: StreamNode) -> Iterator[bytes]:
-        for entry_id, deleted, flat in streams.node_entries(node):
-            if deleted:
-                self._deleted.add(entry_id)
-                continue
-            self._span = (self._span[0] if self._span else entry_id, entry_id)
-            yield command(b"XADD", self.key, streams.id_text(entry_id), *flat)
+        for ms, seq, flat in decode_stream_node(node):
+            self._last_id = (ms, seq)
+            if len(self._ids) < IDS_KNOWN_MOST:
+                self._ids += array("Q", (ms, seq))
+            yield command(b"XADD", self.key, streams.id_text((ms, seq)), *flat)
 
     def _finish_stream(self, meta: StreamMeta) -> Iterator[bytes]:
         if not self._replaying:
@@ -136,12 +139,19 @@ class BigValue:
             self.started = True
             yield command(b"RESTORE", self.key, b"0", payload(rdb_type, raw), b"REPLACE", b"ABSTTL")
             return
-        state = streams.parse_state(meta.type, meta.raw)
-        self.lost = sum(not self._present(streams.from_raw(entry)) for g in state.groups for entry in g.pending)
-        yield from streams.state_commands(self.key, state, self._caps)
+        info = decode_stream_meta(meta)
+        pending = {(entry.ms, entry.seq) for group in info.groups for entry in group.pending}
+        self.lost = len(pending) - self._present(pending)
+        yield from streams.info_commands(self.key, info, self._caps)
 
-    def _present(self, entry: streams.Id) -> bool:
-        return self._span is not None and self._span[0] <= entry <= self._span[1] and entry not in self._deleted
+    def _present(self, wanted: set[StreamId]) -> int:
+        """How many of these ids the stream has; those behind the known ids are taken for present up to the last."""
+        ids = self._ids
+        known = {entry for entry in zip(ids[::2], ids[1::2], strict=True) if entry in wanted}
+        if len(ids) < IDS_KNOWN_MOST:
+            return len(known)
+        border = (ids[-2], ids[-1])
+        return len(known) + sum(border < entry <= self._last_id for entry in wanted)
 
 
 def chunked(name: bytes, key: bytes, flat: Sequence[bytes], width: int) -> Iterator[bytes]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from df2redis_tui.dragonfly.records import OP_COMMAND, OP_EXEC, OP_EXPIRED, OP_MULTI, OP_PING, Entry
 from df2redis_tui.errors import NotCopied
-from df2redis_tui.pipeline.block import Item
+from df2redis_tui.pipeline.block import Block, Item
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.databases import DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
-from df2redis_tui.translate.keys import keys_of, slot_of
+from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, slot_of
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.refusals import RefusalPort
-from df2redis_tui.translate.resp import COMMAND_OVERHEAD, SET_FORMAT, encode
+from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
 from df2redis_tui.translate.rewriter import Args, PendingPort, Rewriter
 from df2redis_tui.translate.rewrites import keyspace, members, modules, stores, streams, strings
 from df2redis_tui.translate.values import MemberTtl
@@ -58,7 +59,24 @@ _OF_MANY: Final[Mapping[bytes, Rewrite]] = {
 }  # fmt: skip
 # These leave nothing of what a refused key was (§4.8), so they are applied to one.
 _RECREATING: Final = frozenset({b"SET", b"SETEX", b"PSETEX", b"GETSET", b"GETDEL", b"RESTORE"})
+_DENSE_HLL: Final = strings.DENSE_HLL
 _SANE_NAME: Final = re.compile(rb"[A-Z][A-Z0-9._|-]{0,63}")
+
+
+UNREADABLE: Final = "a journal record has an unreadable command name"
+
+# name → (once, format of the command with a key and one more argument)
+_PLANS: Final = {
+    name: (once, b"*3\r\n$%d\r\n%b\r\n" % (len(name), name) + b"$%d\r\n%b\r\n$%d\r\n%b\r\n")
+    for name, once in (*VERBATIM.items(), (b"SET", False))
+}
+_SET_PLAN: Final = _PLANS[b"SET"]
+
+
+def _columns(block: Block) -> tuple[list[bytes], list[int], list[bool], list[int] | None]:
+    assert block.lsns is not None
+    assert block.once is not None
+    return block.commands, block.lsns, block.once, block.slots
 
 
 class JournalTranslator:
@@ -117,111 +135,141 @@ class JournalTranslator:
 
     def _translate(self, entries: Sequence[Entry], lsn: int) -> Iterator[Item]:
         to = self._to
-        refused, expiry, route, pending = self._refused, to.expiry, to.route, to.pending
-        maps_databases, skip, open_keys = to.caps.cluster, to.skip, to.open_keys
-        block = to.block
+        refused, expiry, pending, plan_of = self._refused, to.expiry, to.pending, _PLANS.get
+        block, free, quick_db = to.block, self._is_free(), self._quick_db()
+        commands, lsns, onces, slots = _columns(block)
+        begin = lsn  # of the open block
         for op, db, txid, args in entries:
             if op in _COMMANDS:
-                name = args[0]
-                once = VERBATIM.get(name)
-                is_set = name == b"SET" and len(args) == 3
+                plan = plan_of(args[0])
+                count = len(args)
                 if (
-                    (once is not None or is_set)
-                    and block.db == db
-                    and not open_keys
-                    and skip is None
-                    and len(args) > 1
-                    and (pending is None or not pending.active)
+                    plan is not None
+                    and 1 < count < 5
+                    and free
+                    and db == quick_db
                     and not refused(db, args[1])
-                    and not (db and maps_databases)
-                    and not (is_set and args[2].startswith(strings.DENSE_HLL))
+                    and (pending is None or not pending.active)
+                    and (plan is not _SET_PLAN or (count == 3 and not args[2].startswith(_DENSE_HLL)))
                 ):
                     # The commonest records, as they came.
-                    if is_set:
+                    once, form = plan
+                    if count == 3:
                         _, key, value = args
-                        encoded = SET_FORMAT % (len(key), key, len(value), value)
-                        if expiry.count:
+                        encoded = form % (len(key), key, len(value), value)
+                        if expiry.count and plan is _SET_PLAN:
                             expiry.cancel(db, key)
-                        once = False
                     else:
+                        key = args[1]
                         encoded = encode(args)
-                    block.commands.append(encoded)
-                    block.lsns.append(lsn)  # type: ignore[union-attr]
-                    block.once.append(once)  # type: ignore[union-attr, arg-type]
+                    commands.append(encoded)
+                    lsns.append(lsn)
+                    onces.append(once)
                     if once:
                         to.any_once = True
-                    if route:
-                        block.slots.append(slot_of(args[1]))  # type: ignore[union-attr]
+                    if slots is not None:
+                        slots.append(slot_of(key) if b"{" in key else SLOT_OBJECTS[crc_hqx(key, 0) & 16383])
                     block.size += len(encoded) + COMMAND_OVERHEAD
+                    lsn += 1
+                    if block.size < BLOCK_BYTES and len(commands) < BLOCK_COMMANDS:
+                        continue
+                    block.entries = lsn - begin
                 else:
+                    block.entries = lsn - begin
                     to.lsn, to.db, to.txid = lsn, db, txid
                     self._record(args)
-                    block = to.block
-            elif op == OP_PING:
-                block.ack_now = True
-            elif op != OP_EXEC:
+                    if to.block is not block:
+                        begin = lsn
+                    lsn += 1
+            elif op in (OP_PING, OP_EXEC):
+                to.block.ack_now |= op == OP_PING
+                lsn += 1
+            else:
                 continue  # LSN, SELECT and FIN do not count
-            lsn += 1
-            block.entries += 1
-            if block.size >= BLOCK_BYTES or len(block.commands) >= BLOCK_COMMANDS or to.ready:
-                if block.size >= BLOCK_BYTES or len(block.commands) >= BLOCK_COMMANDS:
-                    to.cut(lsn)
+            to.block.entries = lsn - begin
+            if to.block.size >= BLOCK_BYTES or len(to.block.commands) >= BLOCK_COMMANDS:
+                to.cut(lsn)
+            if to.ready:
                 ready, to.ready = to.ready, []
                 yield from ready
+                free = self._is_free()
+            if to.block is not block:
                 block = to.block
+                begin = lsn - block.entries
+                commands, lsns, onces, slots = _columns(block)
+            quick_db = self._quick_db()
+        to.block.entries = lsn - begin
         to.cut(lsn)
         ready, to.ready = to.ready, []
         yield from ready
 
+    def _is_free(self) -> bool:
+        """No key is open or left alone, so that a record may go out without a look at either."""
+        return not self._to.open_keys and self._to.skip is None
+
+    def _quick_db(self) -> int:
+        """The database whose plain records fit the open block as they are; -1 when none."""
+        db = self._to.block.db
+        return 0 if self._to.caps.cluster else db
+
     def _record(self, args: Args) -> None:
         to = self._to
         name = args[0].upper()
+        if len(args) > 1:
+            rewrite = _OF_ONE.get(name)
+            if rewrite is not None:
+                key = args[1]
+                if self._enter(name, key) and not to.blocked(key) and (name in _RECREATING or not to.is_refused(key)):
+                    rewrite(to, args)
+                return
+            rewrite = _OF_MANY.get(name)
+            if rewrite is not None:
+                if self._enter(name, args[1]) or name == b"MOVE":
+                    rewrite(to, args)
+                return
         if name in IGNORED or name.startswith(b"FT."):
             return
         if name in GLOBAL:
             self._global(name, args)
             return
         keys = keys_of(args)
-        first = keys[0] if keys else b""
-        target_db = to.databases.target_of(to.db, first, name.decode("ascii", "replace"), to.lsn)
-        if target_db is None and name != b"MOVE":
-            return
-        to.target_db = target_db or 0
-        rewrite = _OF_MANY.get(name)
-        if rewrite is not None and len(args) > 1:
-            rewrite(to, args)
+        if not self._enter(name, keys[0] if keys else b""):
             return
         if not keys:
             if _SANE_NAME.fullmatch(name):
                 to.emit(b"", args, True)
             else:
-                to.refuse(b"", "unknown", "a journal record has an unreadable command name")
-            return
-        if any(map(to.blocked, keys)):
-            if len(keys) > 1:
-                to.reread(keys, f"{name.decode('ascii', 'replace')} touches a key that waits for its value")
-            return
-        if name not in _RECREATING and any(map(to.is_refused, keys)):
-            return
-        self._single(name, args, keys)
+                to.refuse(b"", "unknown", UNREADABLE)
+        elif len(keys) > 1:
+            if to.together(keys, name):
+                to.emit(keys[0], args, True)
+        elif not to.blocked(keys[0]) and not to.is_refused(keys[0]):
+            self._single(name, args, keys[0])
 
-    def _single(self, name: bytes, args: Args, keys: Args) -> None:
+    def _enter(self, name: bytes, key: bytes) -> bool:
+        """Find the target's database for this record; False when the policy leaves it out."""
         to = self._to
-        rewrite = _OF_ONE.get(name)
+        if to.db and to.caps.cluster:
+            mapped = to.databases.target_of(to.db, key, name.decode("ascii", "replace"), to.lsn)
+            to.target_db = mapped or 0
+            return mapped is not None
+        to.target_db = to.db
+        return True
+
+    def _single(self, name: bytes, args: Args, key: bytes) -> None:
+        to = self._to
         once = VERBATIM.get(name)
-        if rewrite is not None:
-            rewrite(to, args)
-        elif once is not None:
-            to.emit(keys[0], args, once)
+        if once is not None:
+            to.emit(key, args, once)
         elif name.startswith(b"JSON."):
             modules.json(to, args)
         elif name.startswith(modules.SKETCH_FAMILIES):
             modules.sketch(to, args)
-        elif not _SANE_NAME.fullmatch(name):
-            to.refuse(keys[0], "unknown", "a journal record has an unreadable command name")
-        elif len(keys) == 1 or to.together(keys, name):
+        elif _SANE_NAME.fullmatch(name):
             # A later Dragonfly may journal commands unknown today; the target's answer then decides.
-            to.emit(keys[0], args, True)
+            to.emit(key, args, True)
+        else:
+            to.refuse(key, "unknown", UNREADABLE)
 
     def _global(self, name: bytes, args: Args) -> None:
         to = self._to

@@ -24,6 +24,8 @@ REENCODED = (
 
 def delete(to: Rewriter, args: Args) -> None:
     """DEL, UNLINK."""
+    if len(args) == 2 and to.txid:
+        to.last_delete = (to.lsn, to.db, args[1], to.txid)
     by_slot: dict[int, list[bytes]] = {}
     for key in args[1:]:
         if to.blocked(key):
@@ -33,8 +35,6 @@ def delete(to: Rewriter, args: Args) -> None:
         by_slot.setdefault(slot_of(key) if to.route else 0, []).append(key)
     for keys in by_slot.values():
         to.emit(keys[0], (args[0], *keys), False)
-    if len(args) == 2 and to.txid:
-        to.last_delete = (to.lsn, to.db, args[1], to.txid)
 
 
 def expire(to: Rewriter, args: Args) -> None:

@@ -32,7 +32,16 @@ from df2redis_tui.errors import Df2RedisError
 
 log = logging.getLogger(__name__)
 
-_BACKEND_OPTIONS: Final = ("--repl-diskless-sync-delay", "0", "--repl-timeout", "86400", "--repl-ping-replica-period", "1", "--rdbcompression", "no")
+_BACKEND_OPTIONS: Final = (
+    "--repl-diskless-sync-delay",
+    "0",
+    "--repl-timeout",
+    "86400",
+    "--repl-ping-replica-period",
+    "1",
+    "--rdbcompression",
+    "no",
+)
 _SCRIPTS: Final = frozenset((b"EVAL", b"EVALSHA", b"FCALL"))
 
 

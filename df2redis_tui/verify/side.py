@@ -27,10 +27,11 @@ class Side:
         self._commands: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Side:
-        for command in ("HPTTL", "FIELDTTL"):
-            (reply,) = await self.read(self.endpoint.db, [("COMMAND", "INFO", command)])
-            if reply and not isinstance(reply, Exception) and any(_entries(reply)):
-                self._commands |= {command}
+        probes: dict[str, Command] = {"HPTTL": ("HPTTL", "", "FIELDS", 1, "f"), "FIELDTTL": ("FIELDTTL", "", "f")}
+        replies = await self.read(self.endpoint.db, list(probes.values()))
+        self._commands = frozenset(
+            name for name, reply in zip(probes, replies, strict=True) if not isinstance(reply, Exception)
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,10 +104,6 @@ class Side:
             text = printable(str(failure).encode())
             raise TargetError(f"comparing: the {self.name} {self.endpoint.label} could not be read: {text}") from None
         return replies
-
-
-def _entries(reply: Reply) -> list[Reply]:
-    return list(reply.values()) if isinstance(reply, dict) else list(reply) if isinstance(reply, list) else [reply]
 
 
 def _tls_options(tls: Tls) -> dict[str, Any]:

@@ -73,12 +73,22 @@ class Applier:
         self.big = 0
         self._lock = asyncio.Lock()
         self._parts: dict[tuple[int, int], tuple[r.ValueStart, list[Any]]] = {}
-        self._flushes: dict[int, int] = {}
+        self._pending: list[tuple[int, tuple[Any, ...]]] = []
 
-    async def run(self, db: int, *args: Any) -> Any:
+    async def run(self, db: int, *args: Any) -> None:
+        self._pending.append((db, args))
+
+    async def flush(self) -> None:
+        """Execute what was gathered, in order; an error of the target is one of the test."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
         async with self._lock:
-            await self.target.execute_command("SELECT", db)
-            return await self.target.execute_command(*args)
+            pipe = self.target.pipeline(transaction=False)
+            for db, args in pending:
+                pipe.execute_command("SELECT", db)
+                pipe.execute_command(*args)
+            await pipe.execute()
 
     async def snapshot(self, flow: int, record: r.SnapshotRecord) -> None:
         match record:
@@ -252,21 +262,25 @@ class Replica:
                         self.next[index] = record.lsn
                     else:
                         await self.applier.snapshot(index, record)
+                await self.applier.flush()
         self.stable[index].set()
         await self._journal(index, decoder.leftover)
 
     async def _journal(self, index: int, data: bytes) -> None:
         decoder = JournalDecoder(index)
         wire = self.flows[index]
+        reached = self.next[index]
         while True:
             decoder.receive(data)
             while (entries := decoder.next_block()) is not None:
                 for entry in entries:
                     if entry.op == r.OP_LSN:
-                        self.lsn_errors += entry.txid != self.next[index] - 1
+                        self.lsn_errors += entry.txid != reached - 1
                         continue
                     await self.applier.journal(index, entry)
-                    self.next[index] += 1
+                    reached += 1
+                await self.applier.flush()
+                self.next[index] = reached
             if self.ack:
                 wire.send("REPLCONF", "ACK", self.next[index])
             data = await wire.reader.read(1 << 16)

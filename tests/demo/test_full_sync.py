@@ -54,6 +54,7 @@ async def write_for_ever(port: int, seed: int, keys: int) -> None:
             for _ in range(rng.randrange(1, 12)):
                 one(pipe)
             await pipe.execute(raise_on_error=False)
+            await asyncio.sleep(0.005)
     finally:
         await client.aclose()
 

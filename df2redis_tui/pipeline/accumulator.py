@@ -108,6 +108,12 @@ class Accumulator:
         self.count = self.size = 0
         return batch
 
+    def oldest_arrival(self) -> float:
+        """Monotonic time at which the oldest gathered command was read, 0 when there is none."""
+        for block in self._blocks[:1]:
+            return block.arrived
+        return self._rest.arrived if self._rest is not None else 0.0
+
     def clear(self) -> None:
         """Forget what was gathered (its full sync became void)."""
         self._blocks = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from df2redis_tui.pipeline.block import Block
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """`blocks` hold the commands in order. `next_lsn` is the FLOW's position once all is confirmed (0 = unmoved)."""
 
@@ -21,6 +21,7 @@ class Batch:
     next_lsn: int = 0
     ack_now: bool = False
     once: bool = False  # holds a command that must not be applied twice
+    position: int = -1  # what a checkpoint written with it says; -1 = not sent yet
     seq: int = 0  # grows with every sending, also of what is sent again: names the sending in the checkpoint
     sent_at: float = 0.0
     nodes: int = 0

@@ -70,10 +70,12 @@ class Channel:
                     log.warning(
                         "Parser blocked: channel full",
                         extra={
-                            "flow": self.flow,
-                            "entries": self.entries,
-                            "bytes": self.bytes,
-                            "seconds": round(waited, 1),
+                            "fields": {
+                                "flow": self.flow,
+                                "entries": self.entries,
+                                "bytes": self.bytes,
+                                "seconds": round(waited, 1),
+                            }
                         },
                     )
         finally:
@@ -89,6 +91,10 @@ class Channel:
             self.bytes -= item.size
             self._space.set()
         return item
+
+    def oldest_arrival(self) -> float:
+        """Monotonic time at which the oldest command in here was read, 0 when empty."""
+        return self._queue[0].arrived if self._queue else 0.0
 
     def close(self) -> None:
         """No more sends; the accumulator drains what is there."""

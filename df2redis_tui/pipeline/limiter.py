@@ -54,6 +54,11 @@ class RateLimit:
         self.per_second = per_second
         self._ready_at = 0.0
 
+    def change(self, per_second: int) -> None:
+        """A new rate; debts of the old one are forgotten."""
+        self.per_second = per_second
+        self._ready_at = 0.0
+
     def take(self, entries: int, now: float) -> float:
         """Account for `entries`; returns the seconds to wait before sending them."""
         if self.per_second <= 0:

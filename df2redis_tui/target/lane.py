@@ -29,6 +29,7 @@ class Lane:
         self.db = 0
         self.latency = 0.0
         self.bytes_out = 0
+        self.commands = 0  # answered
         self._stream = connection.stream
         self._connection = connection
         self._on_part = on_part
@@ -133,6 +134,7 @@ class Lane:
 
     def _finish(self) -> None:
         part = self.waiting.popleft()
+        self.commands += len(part.commands)
         took = time.monotonic() - part.sent_at
         self.latency = took if not self.latency else self.latency * 0.9 + took * 0.1
         self._on_part(part)

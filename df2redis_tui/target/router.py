@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from df2redis_tui.errors import TargetLost
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
-from df2redis_tui.streams import RespConnection, encode
+from df2redis_tui.streams import PeerLost, RespConnection, encode
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
 from df2redis_tui.target.pending import Fate, Pending
@@ -142,6 +143,8 @@ class StandaloneRouter:
         connection = await self._connect(self._node)
         try:
             applied = await ledger.applied_seq(connection)
+        except PeerLost as lost:
+            raise TargetLost(f"target {self._node}: {lost}") from None
         finally:
             await connection.aclose()
         if batch.seq <= applied:

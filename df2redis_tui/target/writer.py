@@ -84,6 +84,11 @@ class Writer:
             finally:
                 tasks.cancel_scope.cancel()
 
+    def stop(self) -> None:
+        """End `run`; lanes are closed."""
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
     async def ready(self) -> None:
         """Wait until batches may be dispatched."""
         while not self._well.is_set():
@@ -103,6 +108,13 @@ class Writer:
     def node_depths(self) -> dict[str, int]:
         """Parts waiting for replies, by node."""
         return {node: len(lane.waiting) for node, lane in self.lanes.items()}
+
+    def oldest_arrival(self) -> float:
+        """Monotonic time at which the oldest unconfirmed command was read, 0 when there is none."""
+        for batch, _ in list(self._in_flight)[:1]:
+            for block in batch.blocks:
+                return block.arrived
+        return 0.0
 
     def _post(self, batch: Batch, blocks: list[Block]) -> list[Part]:
         self._seq += 1

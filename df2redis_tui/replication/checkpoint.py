@@ -1,0 +1,146 @@
+"""Checkpoints: what of a FLOW was applied, written on the target together with the data (design, "Exactly once").
+
+Standalone: one key per FLOW, written in the batch's own transaction. The key's value is JSON for people; `lsn` is the
+next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about what was executed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from df2redis_tui.errors import TargetError
+from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.streams import RespConnection, encode, is_error
+from df2redis_tui.target.connection import error_text
+
+
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """Names of the keys which a job keeps on its target: `prefix:job:...`."""
+
+    prefix: str
+    job: str
+
+    @property
+    def start(self) -> bytes:
+        """What all of them begin with."""
+        return f"{self.prefix}:{self.job}:".encode()
+
+    def flow(self, flow: int) -> bytes:
+        return self.start + b"flow:%d" % flow
+
+    @property
+    def lease(self) -> bytes:
+        return self.start + b"lease"
+
+    @property
+    def job_record(self) -> bytes:
+        return self.start + b"job"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One FLOW's record on the target. `rereads` are keys which a resume has to read from the source again."""
+
+    master_id: str
+    flows: int
+    flow: int
+    lsn: int  # next LSN wanted; 0 while the full sync runs
+    run: str
+    seq: int
+    rereads: tuple[tuple[int, bytes], ...] = ()
+
+    @classmethod
+    def parse(cls, raw: object) -> Checkpoint | None:
+        """None when there is none, or it is not ours to read."""
+        if not isinstance(raw, bytes):
+            return None
+        try:
+            found = json.loads(raw)
+            return cls(
+                str(found["master"]),
+                int(found["flows"]),
+                int(found["flow"]),
+                int(found["lsn"]),
+                str(found["run"]),
+                int(found["seq"]),
+                tuple((int(db), base64.b64decode(key)) for db, key in found.get("rereads", ())),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+class FlowLedger:
+    """The checkpoint writer of one FLOW on a standalone target (the `Ledger` port of the router).
+
+    `rereads(position)` gives the keys that a resume from there has to read again.
+    """
+
+    def __init__(self, keys: JobKeys, flow: int, flows: int, run: str) -> None:
+        self.flow = flow
+        self.master_id = ""
+        self.flows = flows
+        self.key = keys.flow(flow)
+        self.rereads: Callable[[int], list[tuple[int, bytes]]] = lambda position: []
+        self._run = run
+        self._lsn = 0
+        self._seq = 0
+
+    def begin(self, master_id: str, lsn: int) -> None:
+        """A session begins; 0 = with a full sync, which can't be resumed."""
+        self.master_id = master_id
+        self._lsn = lsn
+
+    def checkpoint(self, batch: Batch) -> bytes | None:
+        if batch.position < 0:
+            self._lsn = max(self._lsn, batch.next_lsn)
+            batch.position = self._lsn
+        if not batch.position and not batch.once:
+            return None  # snapshot values replace: sending them twice does no harm
+        self._seq = batch.seq
+        return self.record(batch.position)
+
+    def record(self, lsn: int) -> bytes:
+        """The command that writes the checkpoint."""
+        open_keys = self.rereads(lsn)
+        rereads = (
+            b',"rereads":' + json.dumps([(db, base64.b64encode(key).decode()) for db, key in open_keys]).encode()
+            if open_keys
+            else b""
+        )
+        value = b'{"master":"%b","flows":%d,"flow":%d,"lsn":%d,"run":"%b","seq":%d,"at":%d%b}' % (
+            self.master_id.encode(),
+            self.flows,
+            self.flow,
+            lsn,
+            self._run.encode(),
+            self._seq,
+            time.time_ns() // 1_000_000,
+            rereads,
+        )
+        return encode("SET", self.key, value)
+
+    def passed(self, lsn: int) -> None:
+        """A global command moved the FLOW to `lsn`."""
+        self._lsn = lsn
+
+    async def applied_seq(self, connection: RespConnection) -> int:
+        found = await self.read(connection)
+        return found.seq if found is not None and found.run == self._run else 0
+
+    async def read(self, connection: RespConnection) -> Checkpoint | None:
+        """Raises PeerLost, TargetError."""
+        reply = await connection.call("GET", self.key)
+        if is_error(reply):
+            raise TargetError(f"target refused to read the checkpoint: {error_text(reply)}")
+        return Checkpoint.parse(reply)
+
+    def guard(self, slot: int, lsn: int) -> bytes:
+        raise AssertionError("a standalone target has no guards")
+
+    async def guarded_lsns(self, connection: RespConnection, slots: list[int]) -> dict[int, int]:
+        return {}

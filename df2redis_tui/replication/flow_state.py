@@ -1,0 +1,231 @@
+"""One FLOW of a job: what outlives the source's sessions (writer, ledger, counters, expiries) and what happens in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from df2redis_tui.errors import printable
+from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.pipeline.dispatch import Dispatcher
+from df2redis_tui.pipeline.knobs import FlowKnobs
+from df2redis_tui.pipeline.signal import Signal
+from df2redis_tui.replication.checkpoint import FlowLedger
+from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.target.pending import Overtaken, Pending
+from df2redis_tui.target.writer import Writer
+from df2redis_tui.telemetry.snapshot import Phase
+from df2redis_tui.telemetry.stats import FlowStats, Records
+from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.refusals import Refusal, RefusalPort
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the next line
+ACK_BEHIND = 1024  # records (§4.3)
+
+# A later base value heals what these journal commands met inside a full sync (§3.9).
+_HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
+
+
+@dataclass(slots=True)
+class _Unlogged:
+    flushes: int = 0
+    entries: int = 0
+
+
+class FlowState:
+    """The writer's events come here; front ends read the figures."""
+
+    def __init__(
+        self,
+        flow: int,
+        knobs: FlowKnobs,
+        ledger: FlowLedger | None,
+        refusals: RefusalPort,
+        records: Records,
+    ) -> None:
+        self.flow = flow
+        self.knobs = knobs
+        self.ledger = ledger
+        self.refusals = refusals
+        self.expiry = DeferredExpiry()
+        self.stats = FlowStats(flow)
+        self.phase = Phase.CONNECTING
+        self.writer: Writer | None = None
+        self.dispatcher: Dispatcher | None = None
+        self.rereads: Rereads | None = None
+        self.ack = Signal()
+        self.lane_states: dict[str, str] = {}
+        self.on_cut_confirmed: Callable[[int], None] | None = None
+        self.cut_confirmed = False
+        self.interval_tuned = False
+        self._records = records
+        self._logged_at = 0.0
+        self._unlogged = _Unlogged()
+
+    # What the writer tells
+
+    def confirmed(self, batch: Batch) -> None:
+        now = time.monotonic()
+        if self.dispatcher is not None:
+            self.dispatcher.confirmed(batch)
+        stats = self.stats
+        stats.entries += batch.entries
+        stats.commands += batch.commands
+        stats.batches += 1
+        stats.retries += batch.retries
+        if batch.kinds:
+            kinds = stats.kinds
+            for kind, count in batch.kinds.items():
+                kinds[kind] = kinds.get(kind, 0) + count
+        for block in batch.blocks:
+            if block.commands:
+                ms = (now - block.arrived) * 1000
+                stats.latency.add(ms, len(block.commands))
+                if block.next_lsn or batch.next_lsn:
+                    stats.stable_latency.add(ms, len(block.commands))
+        if batch.next_lsn:
+            self._moved_to(batch.next_lsn, batch.ack_now)
+        if batch.commands:
+            took = (now - batch.sent_at) * 1000
+            self._records.batch(
+                self.flow,
+                batch.number,
+                batch.entries,
+                batch.size,
+                batch.nodes,
+                took,
+                batch.result,
+                batch.result != "ok",
+            )
+            self._log_flush(batch, now, took)
+
+    def _moved_to(self, lsn: int, ack_now: bool) -> None:
+        stats = self.stats
+        stats.lsn_confirmed = lsn
+        if self.rereads is not None:
+            self.rereads.confirmed(lsn)
+        if not self.cut_confirmed:
+            self.cut_confirmed = True
+            if self.on_cut_confirmed is not None:
+                self.on_cut_confirmed(self.flow)
+        if ack_now or lsn - (stats.lsn_acked or 0) > ACK_BEHIND:
+            self.ack.set()
+
+    def passed_global(self, next_lsn: int) -> None:
+        """A global command ran; the FLOW stands behind it."""
+        if next_lsn:
+            if self.ledger is not None:
+                self.ledger.passed(next_lsn)
+            self._moved_to(next_lsn, False)
+        self.stats.entries += 1
+        self.stats.commands += 1
+
+    def _log_flush(self, batch: Batch, now: float, took: float) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        if now - self._logged_at < LOG_EVERY and batch.result == "ok":
+            self._unlogged.flushes += 1
+            self._unlogged.entries += batch.entries
+            return
+        self._logged_at = now
+        fields: dict[str, object] = {
+            "flow": self.flow,
+            "batch": batch.number,
+            "entries": batch.entries,
+            "bytes": batch.size,
+            "nodes": batch.nodes,
+            "ms": round(took, 2),
+        }
+        if self._unlogged.flushes:
+            fields |= {"unlogged_batches": self._unlogged.flushes, "unlogged_entries": self._unlogged.entries}
+            self._unlogged = _Unlogged()
+        if batch.result != "ok":
+            fields["result"] = batch.result
+        log.info("Flushing batch", extra={"fields": fields})
+
+    def refused(self, pending: Pending, batch: Batch) -> None:
+        error = printable(pending.error.encode("utf-8", "backslashreplace"))
+        if pending.tolerant and pending.error.startswith(_HEALED):
+            self.stats.tolerated += 1
+            return
+        self.stats.errors += 1
+        args = pending.args()
+        keys = pending.keys()
+        name = printable(args[0]) if args else "command"
+        key = keys[0] if keys else b""
+        self._records.event("error", "server-error", f"{name} {printable(key)}: {error}", self.flow)
+        log.error(
+            "The target refused a command",
+            extra={"fields": {"flow": self.flow, "command": name, "key": printable(key), "error": error}},
+        )
+        batch.result = f"refused: {error}"
+        self.refusals.refuse(
+            Refusal(
+                pending.db, key, name, f"the target answered {error}", self.flow, pending.lsn or None, pending.command
+            )
+        )
+
+    def doubt(self, overtaken: Overtaken) -> None:
+        if self.rereads is not None:
+            self.rereads.request(
+                overtaken.db, (overtaken.key,), "a refused command was overtaken by one that can't be repeated"
+            )
+
+    def retrying(self, batch: Batch, commands: int, reason: str) -> None:
+        self._records.event(
+            "warning", "retry", f"batch #{batch.number}: {commands} commands again: {reason}", self.flow
+        )
+        log.warning(
+            "Retrying",
+            extra={"fields": {"flow": self.flow, "batch": batch.number, "entries": commands, "reason": reason}},
+        )
+
+    def redirected(self, commands: int) -> None:
+        self.stats.redirects += commands
+
+    def lane_changed(self, node: str, state: str) -> None:
+        self.lane_states[node] = state
+        if state not in ("connected", "closed"):
+            self._records.event("warning", "reconnect", f"target {node}: {state}", self.flow)
+            log.warning("Target connection lost", extra={"fields": {"flow": self.flow, "node": node, "reason": state}})
+
+    # What front ends ask
+
+    def bytes_out(self) -> int:
+        writer = self.writer
+        return sum(lane.bytes_out for lane in list(writer.lanes.values())) if writer is not None else 0
+
+    def reader_stalled(self) -> float:
+        dispatcher = self.dispatcher
+        since = dispatcher.channel.blocked_since if dispatcher is not None else None
+        return time.monotonic() - since if since is not None else 0.0
+
+    def oldest_wait(self) -> float:
+        """Seconds since the oldest unconfirmed record was read, 0 when all is confirmed."""
+        dispatcher, writer = self.dispatcher, self.writer
+        if dispatcher is None or writer is None:
+            return 0.0
+        arrived = (
+            writer.oldest_arrival() or dispatcher.accumulator.oldest_arrival() or dispatcher.channel.oldest_arrival()
+        )
+        return max(0.0, time.monotonic() - arrived) if arrived else 0.0
+
+    def idle(self) -> bool:
+        """Everything received is confirmed, and nothing newer is known of."""
+        stats = self.stats
+        return (
+            self.dispatcher is not None
+            and stats.lsn_received is not None
+            and stats.lsn_confirmed == stats.lsn_received
+            and (stats.lsn_source is None or stats.lsn_source <= stats.lsn_received)
+        )
+
+    def lag_records(self) -> int | None:
+        stats = self.stats
+        if stats.lsn_confirmed is None or stats.lsn_received is None:
+            return None
+        return max(stats.lsn_received, stats.lsn_source or 0) - stats.lsn_confirmed

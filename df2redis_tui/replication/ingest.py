@@ -1,0 +1,302 @@
+"""Reads one FLOW: bytes → records → commands → channel, first the full sync, then the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.dragonfly.journal import JournalDecoder
+from df2redis_tui.dragonfly.rdb.stream import SnapshotDecoder
+from df2redis_tui.dragonfly.records import (
+    OP_FIN,
+    OP_LSN,
+    Aux,
+    Blob,
+    Entry,
+    FullSyncEnd,
+    JournalOffset,
+    SnapshotRecord,
+    StreamEnd,
+)
+from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
+from df2redis_tui.pipeline.block import Block, Global, Item, Reread
+from df2redis_tui.pipeline.channel import Channel
+from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.telemetry.stats import FlowStats
+from df2redis_tui.translate.capabilities import Capabilities
+from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.journal import JournalTranslator
+from df2redis_tui.translate.keys import slot_of
+from df2redis_tui.translate.refusals import Refusal, RefusalPort
+from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
+from df2redis_tui.translate.rewriter import true_expiry_command
+from df2redis_tui.translate.snapshot import SnapshotTranslator
+
+FULL_SYNC_GRACE_MS = 60_000  # how far behind the source a full sync may be is not known
+IDLE = 1.0  # seconds
+
+
+class IngestEvents(Protocol):
+    """What the session wants to know; sync and quick."""
+
+    def full_sync_end(self, flow: int) -> None:
+        """Opcode 200 was seen."""
+
+    def cut_reached(self, flow: int, lsn: int) -> None:
+        """The full sync of this FLOW is complete; `lsn` is where its journal goes on."""
+
+    def lsn_gap(self, flow: int, expected: int, got: int) -> None:
+        """The source's LSN record does not agree with our count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translators:
+    """The translation of one FLOW."""
+
+    snapshot: SnapshotTranslator
+    journal: JournalTranslator
+    expiry: DeferredExpiry
+    refusals: RefusalPort
+    caps: Capabilities
+    route: bool
+
+
+class Ingest:
+    """`run` reads until the connection ends (SourceLost), a stop (`stopping`), or an error."""
+
+    def __init__(
+        self,
+        connection: FlowConnection,
+        channel: Channel,
+        translators: Translators,
+        rereads: Rereads,
+        stats: FlowStats,
+        events: IngestEvents,
+        *,
+        release: tuple[int, int] | None,
+        is_idle: Callable[[], bool],
+        lag: Callable[[], float],
+        deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
+    ) -> None:
+        self.flow = connection.flow
+        self._connection = connection
+        self._channel = channel
+        self._translate = translators
+        self._rereads = rereads
+        self._stats = stats
+        self._events = events
+        self._release = release
+        self._is_idle = is_idle
+        self._lag = lag
+        self._deliver = deliver or channel.send
+        self._stable = False
+        self._caught_up_once = False
+        self._blob_number = 0  # numbers the journal entries inside a full sync
+        self._position = 0
+
+    async def full_sync(self, counted_from: int | None) -> tuple[int, bytes]:
+        """Read the RDB stream to its end. `counted_from`: the blobs are missed records with LSNs from there (a legacy
+        partial sync). Returns (next LSN, the journal's first bytes)."""
+        decoder = SnapshotDecoder(self.flow, self._connection.token, df_version=self._release)
+        self._position = counted_from or 0
+        offset = 0
+        while not decoder.finished:
+            data = await self._read()
+            decoder.receive(data)
+            arrived = time.monotonic()
+            while (records := decoder.next_block()) is not None:
+                offset = await self._snapshot_records(records, arrived, counted_from is not None) or offset
+        if counted_from is not None and self._position != offset:
+            self._events.lsn_gap(self.flow, self._position, offset)
+        self._stats.full_sync_done = True
+        return offset, decoder.leftover
+
+    async def journal(self, next_lsn: int, first: bytes) -> None:
+        """Follow the journal from `next_lsn`. Ends only by an exception."""
+        self._stable = True
+        self._position = self._stats.lsn_received = next_lsn
+        self._events.cut_reached(self.flow, next_lsn)
+        await self._deliver(Block(0, [], next_lsn=next_lsn, arrived=time.monotonic(), ack_now=True))
+        decoder = JournalDecoder(self.flow)
+        await self._reread()
+        data: bytes | None = first
+        looked = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if data:
+                decoder.receive(data)
+                while (entries := decoder.next_block()) is not None:
+                    await self._entries(entries, now)
+            if now - looked >= IDLE:
+                looked = now
+                await self._write_due_expiries()
+                await self._reread()
+            data = None
+            with anyio.move_on_after(IDLE):
+                data = await self._read()
+
+    async def _read(self) -> bytes:
+        data = await self._connection.receive()
+        self._stats.bytes_in += len(data)
+        return data
+
+    # Full sync
+
+    async def _snapshot_records(self, records: list[SnapshotRecord], arrived: float, counted: bool) -> int | None:
+        """Returns the JOURNAL_OFFSET when it is among them."""
+        run: list[SnapshotRecord] = []
+        offset = None
+        for record in records:
+            if not isinstance(record, (Blob, FullSyncEnd, JournalOffset, StreamEnd, Aux)):
+                run.append(record)
+                continue
+            if run:
+                await self._values(run, arrived)
+                run = []
+            if isinstance(record, Blob):
+                if counted:
+                    await self._entries(record.entries, arrived)
+                else:
+                    await self._blob(record.entries, arrived)
+            elif isinstance(record, FullSyncEnd):
+                self._events.full_sync_end(self.flow)
+            elif isinstance(record, JournalOffset):
+                offset = record.lsn
+        if run:
+            await self._values(run, arrived)
+        return offset
+
+    async def _values(self, records: list[SnapshotRecord], arrived: float) -> None:
+        translator = self._translate.snapshot
+        try:
+            blocks = translator.translate(records, _now_ms(), FULL_SYNC_GRACE_MS, arrived)
+        except NotCopied:
+            for block in translator.unsent:
+                await self._deliver(block)
+            raise
+        for block in blocks:
+            await self._deliver(block)
+
+    async def _blob(self, entries: list[Entry], arrived: float) -> None:
+        first = self._blob_number
+        self._blob_number += len(entries)
+        for item in self._translate.journal.translate(
+            entries,
+            first,
+            counted=False,
+            now_ms=_now_ms(),
+            grace_ms=FULL_SYNC_GRACE_MS,
+            arrived=arrived,
+            pending=None,
+        ):
+            if isinstance(item, Global):
+                # The traversal goes on over the flushed tables (§3.9): this full sync can't end right.
+                raise ResyncNeeded(f"{printable(item.args[0])} on the source during the full sync")
+            if isinstance(item, Reread):
+                # Asked once the journal has positions; until then the records are applied as they are.
+                self._rereads.request(item.db, item.keys, item.reason)
+            else:
+                item.next_lsn = 0
+                await self._deliver(item)
+
+    # Stable sync
+
+    async def _entries(self, entries: list[Entry], arrived: float) -> None:
+        """Entries with LSNs from the current position on."""
+        start = first = self._position
+        begin = 0
+        cuts = self._rereads.cuts(first, first + len(entries)) if self._rereads.active else []
+        for index, entry in enumerate(entries):
+            op = entry.op
+            if op == OP_LSN:
+                if entry.txid != self._position - 1:
+                    await self._translated(entries[begin:index], first, arrived)
+                    self._events.lsn_gap(self.flow, self._position - 1, entry.txid)
+                    self._position = first = entry.txid + 1
+                    begin = index + 1
+            elif op != OP_FIN:
+                self._position += 1
+                if cuts and self._position == cuts[0]:
+                    cuts.pop(0)
+                    await self._translated(entries[begin : index + 1], first, arrived)
+                    await self._write_reread(arrived)
+                    begin, first = index + 1, self._position
+        await self._translated(entries[begin:], first, arrived)
+        if self._position != start:
+            self._stats.lsn_received = self._position
+        if self._rereads.active:
+            await self._write_reread(arrived)
+            await self._reread()
+
+    async def _translated(self, entries: list[Entry], first_lsn: int, arrived: float) -> None:
+        if not entries:
+            return
+        items: Iterable[Item] = self._translate.journal.translate(
+            entries,
+            first_lsn,
+            counted=True,
+            now_ms=_now_ms(),
+            grace_ms=self._grace_ms(),
+            arrived=arrived,
+            pending=self._rereads,
+        )
+        for item in items:
+            if isinstance(item, Reread):
+                self._rereads.request(item.db, item.keys, item.reason)
+                continue
+            if isinstance(item, Global):
+                self._rereads.forget(item.db if item.args[0].upper() == b"FLUSHDB" else None)
+            await self._deliver(item)
+
+    async def _reread(self) -> None:
+        """Ask for what is to be read again, and write what is due at once."""
+        while self._rereads.unresolved:
+            for db, key, why in await self._rereads.ask():
+                self._translate.refusals.refuse(Refusal(db, key, "journal record", why, self.flow, self._position, b""))
+            before = self._rereads.active
+            await self._write_reread(time.monotonic())
+            if before and self._rereads.unresolved:
+                continue
+            break
+
+    async def _write_reread(self, arrived: float) -> None:
+        for db, key, value in self._rereads.due(self._position):
+            if value is None:
+                gone = command(b"DEL", key)
+                await self._deliver(self._block(db, gone, key, arrived))
+                self._translate.expiry.cancel(db, key)
+            else:
+                await self._values([value], arrived)
+
+    async def _write_due_expiries(self) -> None:
+        expiry = self._translate.expiry
+        if not expiry.count or not self._is_idle():
+            return
+        self._caught_up_once = True
+        now = time.monotonic()
+        for db, key, expire_ms in expiry.due(_now_ms()):
+            wire = true_expiry_command(self._translate.caps, key, expire_ms)
+            await self._deliver(self._block(db, wire, key, now))
+
+    def _block(self, db: int, wire: bytes, key: bytes, arrived: float) -> Block:
+        translate = self._translate
+        slots = [slot_of(key)] if translate.route else None
+        return Block(
+            0 if translate.route else db, [wire], slots, size=len(wire) + COMMAND_OVERHEAD, entries=0, arrived=arrived
+        )
+
+    def _grace_ms(self) -> int:
+        if not self._caught_up_once:
+            if not self._is_idle():
+                return FULL_SYNC_GRACE_MS
+            self._caught_up_once = True
+        return 1_000 + int(2_000 * self._lag())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

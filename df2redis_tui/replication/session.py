@@ -1,0 +1,221 @@
+"""One session with the source: handshake, FLOWs, full sync, barrier, stable sync (protocol page §2)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+
+from df2redis_tui.dragonfly.control import Control, Greeting
+from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.errors import SourceError, SourceLost
+from df2redis_tui.pipeline.channel import wait_until_below
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.settings import Endpoint
+from df2redis_tui.telemetry.snapshot import Phase
+
+log = logging.getLogger(__name__)
+
+ACK_EVERY = 1.0
+POLL_EVERY = 0.5
+KEEP_ALIVE_EVERY = 5.0
+RAW_PARTIAL = (1, 35)  # from here PARTIAL goes on with the raw journal, without SYNC (§5.3)
+
+
+class SessionEvents(Protocol):
+    """What the job does at a session's turning points."""
+
+    def phase(self, phase: Phase) -> None: ...
+
+    async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
+        """The source said what it is: make the FLOWs ready."""
+        ...
+
+    def ingest(self, state: FlowState, connection: FlowConnection, greeting: Greeting, events: Session) -> Ingest:
+        """Wire one FLOW."""
+        ...
+
+    async def partial_refused(self, granted: list[bool]) -> None:
+        """The source no longer has what we ask for. Raises when the policy is to stop."""
+
+    def lsn_gap(self, flow: int, expected: int, got: int) -> None: ...
+
+    async def before_full_sync(self) -> None:
+        """The full sync is about to begin: checkpoints of an older one are void."""
+
+
+class PartialRefused(Exception):
+    """Not every FLOW was granted a partial sync; the session must be started anew without LSNs (§5.2)."""
+
+
+class Session:
+    """`run` lasts until the source is lost (SourceLost), the full sync is void (ResyncNeeded), or it is cancelled."""
+
+    def __init__(
+        self,
+        source: Endpoint,
+        events: SessionEvents,
+        *,
+        resume: Callable[[Greeting], list[int] | None],
+        client_id: str | None = None,
+    ) -> None:
+        self._source = source
+        self._events = events
+        self._resume = resume
+        self._client_id = client_id or secrets.token_hex(20)
+        self._control: Control | None = None
+        self._full_sync_ended: set[int] = set()
+        self._all_ended = anyio.Event()
+        self._at_cut: set[int] = set()
+        self._flows: list[FlowState] = []
+        self.greeting: Greeting | None = None
+        self.stable = False
+
+    async def run(self, *, ask_partial: bool) -> None:
+        """Raises PartialRefused when `ask_partial` was not granted by every FLOW."""
+        self._events.phase(Phase.HANDSHAKE)
+        control = self._control = await Control.connect(self._source)
+        connections: list[FlowConnection] = []
+        try:
+            greeting = self.greeting = await control.greet(self._client_id)
+            self._flows = await self._events.greeted(greeting, control)
+            positions = self._resume(greeting) if ask_partial and greeting.takes_lsn else None
+            for flow in range(greeting.flows):
+                lsn = positions[flow] if positions else None
+                connections.append(await FlowConnection.open(self._source, greeting, flow, lsn))
+            partial = [c.partial for c in connections]
+            if positions is not None and not all(partial):
+                await self._events.partial_refused(partial)
+                raise PartialRefused
+            if any(partial) and positions is None:
+                raise SourceError(f"source {self._source.label} granted a partial sync nobody asked for")
+            await self._stream(control, greeting, connections, positions)
+        finally:
+            with anyio.CancelScope(shield=True):
+                for connection in connections:
+                    await connection.aclose()
+                await control.aclose()
+
+    async def _stream(
+        self,
+        control: Control,
+        greeting: Greeting,
+        connections: list[FlowConnection],
+        positions: list[int] | None,
+    ) -> None:
+        raw = positions is not None and (greeting.release is None or greeting.release >= RAW_PARTIAL)
+        if not raw:
+            await self._events.before_full_sync()
+        ingests = [
+            self._events.ingest(state, connection, greeting, self)
+            for state, connection in zip(self._flows, connections, strict=True)
+        ]
+        async with anyio.create_task_group() as tasks:
+            if raw and positions is not None:
+                self._events.phase(Phase.BARRIER)
+                refused = await self._start_stable_raw(control, greeting)
+                if refused:
+                    raw = False
+                    await self._events.before_full_sync()
+            for ingest, connection in zip(ingests, connections, strict=True):
+                position = positions[ingest.flow] if positions else None
+                tasks.start_soon(self._follow, ingest, position, raw)
+                tasks.start_soon(self._acknowledge, self._flows[ingest.flow], connection, greeting)
+            if not raw:
+                await self._full_sync(control, greeting)
+            self.stable = True
+            await self._poll_offsets(control)
+
+    async def _start_stable_raw(self, control: Control, greeting: Greeting) -> bool:
+        """STARTSTABLE right after PARTIAL (>= 1.35). True when the source wants the older form: SYNC first (§5.3)."""
+        try:
+            await control.start_stable(greeting.sync_id)
+        except SourceLost:
+            raise
+        except SourceError as error:
+            if greeting.release is None and "invalid state" in str(error):
+                return True
+            raise
+        return False
+
+    async def _follow(self, ingest: Ingest, position: int | None, raw: bool) -> None:
+        if raw:
+            assert position is not None
+            self._full_sync_ended.add(ingest.flow)
+            await ingest.journal(position, b"")
+        else:
+            next_lsn, first = await ingest.full_sync(position)
+            await ingest.journal(next_lsn, first)
+
+    async def _full_sync(self, control: Control, greeting: Greeting) -> None:
+        self._events.phase(Phase.FULL_SYNC)
+        await control.sync(greeting.sync_id)
+        await self._all_ended.wait()
+        self._events.phase(Phase.BARRIER)
+        # The source holds its global lock while it runs STARTSTABLE and writes to the FLOWs: every socket must be read
+        # meanwhile (§2.4), so there has to be room, and none of the bounds may stop a reader until the answer is here.
+        channels = [state.dispatcher.channel for state in self._flows if state.dispatcher is not None]
+        for channel in channels:
+            await wait_until_below(channel, 0.5)
+        for channel in channels:
+            channel.unbounded = True
+            channel.room_changed()
+        try:
+            await control.start_stable(greeting.sync_id)
+        finally:
+            for channel in channels:
+                channel.unbounded = False
+        while len(self._at_cut) < len(self._flows):
+            await anyio.sleep(0.005)
+
+    # Ingest events
+
+    def full_sync_end(self, flow: int) -> None:
+        self._full_sync_ended.add(flow)
+        if len(self._full_sync_ended) == len(self._flows):
+            self._all_ended.set()
+
+    def cut_reached(self, flow: int, lsn: int) -> None:
+        self._at_cut.add(flow)
+        self._flows[flow].phase = Phase.STABLE_SYNC
+        if len(self._at_cut) == len(self._flows):
+            self._events.phase(Phase.STABLE_SYNC)
+
+    def lsn_gap(self, flow: int, expected: int, got: int) -> None:
+        self._events.lsn_gap(flow, expected, got)
+
+    # Stable sync
+
+    async def _acknowledge(self, state: FlowState, connection: FlowConnection, greeting: Greeting) -> None:
+        """At once after a PING or 1,024 records, else every second; only what the target has confirmed (§4.3)."""
+        stats = state.stats
+        stats.lsn_acked = None
+        idle_timeout_bug = greeting.release is None or (1, 27) <= greeting.release <= (1, 31)
+        quiet = time.monotonic()
+        while True:
+            await state.ack.wait(ACK_EVERY)
+            confirmed = stats.lsn_confirmed
+            if flow_is_stable(state) and confirmed is not None:
+                await connection.acknowledge(confirmed)
+                stats.lsn_acked = confirmed
+            elif idle_timeout_bug and time.monotonic() - quiet > KEEP_ALIVE_EVERY:
+                # 1.27 to 1.31 may close a FLOW without inbound traffic when the operator set --timeout (§2.4).
+                quiet = time.monotonic()
+                await connection.acknowledge(0)
+
+    async def _poll_offsets(self, control: Control) -> None:
+        while True:
+            offsets = await control.offsets()
+            if offsets is not None and len(offsets) == len(self._flows):
+                for state, offset in zip(self._flows, offsets, strict=True):
+                    state.stats.lsn_source = offset
+            await anyio.sleep(POLL_EVERY)
+
+
+def flow_is_stable(state: FlowState) -> bool:
+    return state.phase is Phase.STABLE_SYNC

@@ -1,0 +1,252 @@
+"""The target as a whole: what it is, what it holds, global commands, and the control connection to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from df2redis_tui.errors import TargetError, TargetLost
+from df2redis_tui.pipeline.block import Global
+from df2redis_tui.settings import Settings
+from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
+from df2redis_tui.target.router import Router, StandaloneRouter
+from df2redis_tui.translate.capabilities import Capabilities, capabilities_of, unsupported
+from df2redis_tui.translate.keys import slot_of
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What INFO said of one node."""
+
+    name: str
+    product: str
+    version: str
+    role: str
+    used_memory: int | None
+    max_memory: int | None
+    modules: tuple[str, ...]
+    keys: int
+
+
+async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Capabilities]:
+    """INFO and MODULE LIST of one node. Raises TargetError, TargetLost."""
+    info = parse_info(await ask(connection, name, "INFO"))
+    if not info.get("redis_version"):
+        raise TargetError(f"target {name} does not say what it is (INFO has no redis_version)")
+    if info.get("loading") == "1":
+        raise TargetLost(f"target {name} is loading its data")
+    modules: list[str] = []
+    reply = await connection.call("MODULE", "LIST")
+    if isinstance(reply, list):
+        for module in reply:
+            if isinstance(module, list) and len(module) > 1 and isinstance(module[1], bytes):
+                modules.append(module[1].decode("utf-8", "replace"))
+    cluster = info.get("cluster_enabled") == "1"
+    caps = capabilities_of(info, modules, cluster)
+    keys = sum(int(n) for k, v in info.items() if re.fullmatch(r"db\d+", k) for n in re.findall(r"keys=(\d{1,18})", v))
+    facts = NodeFacts(
+        name,
+        caps.product,
+        ".".join(map(str, caps.version)),
+        info.get("role", "master"),
+        _number(info.get("used_memory")),
+        _number(info.get("maxmemory")),
+        tuple(modules),
+        keys,
+    )
+    return facts, caps
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) < 20 else None
+
+
+class StandaloneTarget:
+    """One server. `connect` first; every method raises TargetLost or TargetError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._endpoint = settings.target
+        self._address: Address = settings.target.hosts[0]
+        self.name = name_of(self._address)
+        self.router: Router = StandaloneRouter(self.name, self._endpoint.db, self._open)
+        self.facts: tuple[NodeFacts, ...] = ()
+        self.existing_keys = 0
+        self._caps: Capabilities | None = None
+        self._control: RespConnection | None = None
+        self._databases: set[int] = set()
+
+    @property
+    def caps(self) -> Capabilities:
+        assert self._caps is not None
+        return self._caps
+
+    async def connect(self) -> None:
+        """Find out what it is; refuse what can't be written to."""
+        control = self._control = await self._open(self.name)
+        facts, caps = await facts_of(control, self.name)
+        problem = unsupported(caps)
+        if problem:
+            raise TargetError(f"target {self.name}: {problem}")
+        if caps.cluster:
+            raise TargetError(
+                f"target {self.name} is a cluster node: use redis+cluster://{self.name} to copy into the cluster"
+            )
+        if facts.role != "master":
+            raise TargetError(f"target {self.name} is a replica: point --target at its master")
+        self.facts = (facts,)
+        self.existing_keys = facts.keys
+        self._caps = caps
+
+    async def _open(self, node: str) -> RespConnection:
+        connection = await open_target(self._endpoint, self._address)
+        if self._endpoint.db:
+            try:
+                await ask(connection, node, "SELECT", self._endpoint.db)
+            except BaseException:
+                await connection.aclose()
+                raise
+        return connection
+
+    async def call(self, *args: Arg) -> object:
+        """One command on the control connection, connecting anew once when it broke."""
+        return (await self.pipeline([encode(*args)]))[0]
+
+    async def pipeline(self, commands: list[bytes]) -> list[object]:
+        """Commands at once on the control connection. Error replies are returned."""
+        for attempt in (1, 2):
+            if self._control is None:
+                self._control = await self._open(self.name)
+            try:
+                return await self._control.pipeline(commands, timeout=600.0)
+            except PeerLost as lost:
+                await self._control.aclose()
+                self._control = None
+                if attempt == 2:
+                    raise TargetLost(f"target {self.name}: {lost}") from None
+        raise AssertionError
+
+    async def refresh_facts(self) -> None:
+        """Ask again for memory and role (for the display)."""
+        info = parse_info(await self.call("INFO"))
+        old = self.facts[0]
+        self.facts = (
+            NodeFacts(
+                old.name,
+                old.product,
+                old.version,
+                info.get("role", old.role),
+                _number(info.get("used_memory")),
+                _number(info.get("maxmemory")),
+                old.modules,
+                old.keys,
+            ),
+        )
+
+    async def check_databases(self, databases: set[int]) -> None:
+        """A SELECT that fails in the middle of a batch would send its commands to the wrong database: ask before."""
+        for db in sorted(databases - self._databases):
+            connection = await self._open(self.name)
+            try:
+                reply = await connection.call("SELECT", db + self._endpoint.db)
+            except PeerLost as lost:
+                raise TargetLost(f"target {self.name}: {lost}") from None
+            finally:
+                await connection.aclose()
+            if is_error(reply):
+                raise TargetError(
+                    f"target {self.name} has no database {db + self._endpoint.db} for the source's database {db} "
+                    f"({error_text(reply)}): raise its `databases` setting"
+                )
+            self._databases.add(db)
+
+    async def run_global(self, item: Global, records: Iterable[bytes], spared: Spared | None) -> None:
+        """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS, together with the checkpoint `records` of all FLOWs.
+
+        `spared` says which keys are not ours to remove (--on-existing skip).
+        """
+        name = item.args[0].upper()
+        base = self._endpoint.db
+        if name == b"DFLYCLUSTER":
+            ranges = slot_ranges(item.args)
+            await self._remove_keys(None, lambda db, key: any(a <= slot_of(key) <= b for a, b in ranges))
+            await self._record(list(records))
+        elif spared is not None:
+            await self._remove_keys(item.db if name == b"FLUSHDB" else None, lambda db, key: not spared(db, key))
+            await self._record(list(records))
+        else:
+            whole = name == b"FLUSHALL" and not base
+            commands = [encode("MULTI"), encode("SELECT", base if whole else item.db + base)]
+            commands += [encode("FLUSHALL" if whole else "FLUSHDB"), encode("SELECT", base), *records, encode("EXEC")]
+            replies = await self.pipeline(commands)
+            _check_exec(self.name, name, replies)
+
+    async def _record(self, records: list[bytes]) -> None:
+        if records:
+            _check_exec(self.name, b"checkpoint", await self.pipeline([encode("MULTI"), *records, encode("EXEC")]))
+
+    async def databases(self) -> list[int]:
+        info = parse_info(await self.call("INFO", "KEYSPACE"))
+        return sorted(int(k[2:]) - self._endpoint.db for k in info if re.fullmatch(r"db\d{1,9}", k))
+
+    async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None:
+        """Every key of one database (the source's number), page by page."""
+        connection = await self._open(self.name)
+        try:
+            await ask(connection, self.name, "SELECT", db + self._endpoint.db)
+            cursor: object = b"0"
+            while True:
+                reply = await ask(
+                    connection, self.name, "SCAN", cursor if isinstance(cursor, bytes) else b"0", "COUNT", 2000
+                )
+                if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
+                    raise TargetError(f"target {self.name}: unexpected answer to SCAN")
+                cursor = reply[0]
+                keys = [k for k in reply[1] if isinstance(k, bytes)]
+                if keys:
+                    await on_page(connection, keys)
+                if cursor == b"0":
+                    return
+        except PeerLost as lost:
+            raise TargetLost(f"target {self.name}: {lost}") from None
+        finally:
+            await connection.aclose()
+
+    async def _remove_keys(self, only: int | None, wanted: Callable[[int, bytes], bool]) -> None:
+        prefix = f"{self._settings.checkpoint_prefix}:".encode()
+        for db in await self.databases():
+            if only is not None and db != only:
+                continue
+
+            async def remove(connection: RespConnection, keys: list[bytes], db: int = db) -> None:
+                gone = [k for k in keys if not k.startswith(prefix) and wanted(db, k)]
+                if gone:
+                    await ask(connection, self.name, "UNLINK", *gone)
+
+            await self.scan(db, remove)
+
+    def slots_of(self, node: str) -> int | None:
+        """Slots a node serves; None where there are none."""
+        return None
+
+    async def aclose(self) -> None:
+        if self._control is not None:
+            control, self._control = self._control, None
+            await control.aclose()
+
+
+Spared = Callable[[int, bytes], bool]
+
+
+def slot_ranges(args: tuple[bytes, ...]) -> list[tuple[int, int]]:
+    """`DFLYCLUSTER FLUSHSLOTS a b [a b ...]` → inclusive ranges."""
+    numbers = [int(a) for a in args[2:] if a.isdigit() and len(a) < 6]
+    return list(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def _check_exec(name: str, what: bytes, replies: list[object]) -> None:
+    for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
+        if is_error(reply):
+            raise TargetError(f"target {name} refused {what.decode()}: {error_text(reply)}")

@@ -79,9 +79,10 @@ class JournalDecoder:
         while True:
             if self._full():
                 yield BLOCK
-            self._db = _take_records(src, self._entries, self._db, self._taken_at + self._limit - src.tell())
-            if src.pos >= len(src.data):
-                yield from src.need(1)
+            limit = self._taken_at + self._limit - src.tell()
+            self._db, wanted = _take_records(src, self._entries, self._db, limit)
+            if wanted or src.pos >= len(src.data):
+                yield from src.need(wanted or 1)
                 continue
             if self._full():
                 continue
@@ -110,7 +111,7 @@ def decode_blob(flow: int, data: bytes, offset: int) -> list[Entry]:
     db = 0
     try:
         while src.pos < len(data):
-            db = _take_records(src, entries, db, len(data))
+            db, _ = _take_records(src, entries, db, len(data))
             if src.pos < len(data):
                 try:
                     next(_read_record(src, db))
@@ -124,11 +125,16 @@ def decode_blob(flow: int, data: bytes, offset: int) -> list[Entry]:
     return entries
 
 
-def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> int:
-    """The hot path: consume whole records with short fields. Gives the database then current."""
+def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> tuple[int, int]:
+    """The hot path: consume whole records with short fields.
+
+    Gives the database then current, and how many bytes the next record needs at least; 0 if that is not known or if
+    the record is not of the kind that is read here.
+    """
     data, pos = src.data, src.pos
     end = len(data)
     stop = pos + limit
+    wanted = 0
     append = entries.append
     new = tuple.__new__
     try:
@@ -171,31 +177,37 @@ def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> int
                 at += 1
             else:
                 break
-            args: list[bytes] = []
             # The lengths of the arguments must add up to `total`, so the record's end is known in advance.
-            behind = at + total
+            behind = at + argc + total
+            if behind > end:
+                wanted = behind - pos
+                break
+            args: list[bytes] = []
+            add = args.append
             for _ in range(argc):
                 size = data[at]
-                if size < 64:
+                at += 1
+                if size > 63:
+                    if size > 127:
+                        break
+                    size = (size & 63) << 8 | data[at]
                     at += 1
                     behind += 1
-                elif size < 128:
-                    size = (size & 63) << 8 | data[at + 1]
-                    at += 2
-                    behind += 2
-                else:
-                    break
-                args.append(data[at : at + size])
+                add(data[at : at + size])
                 at += size
-            if at != behind or at > end or len(args) != argc or not argc:
+            if at != behind or len(args) != argc or not argc:
+                break
+            if at > end:
+                wanted = at - pos
                 break
             append(new(Entry, (op, chosen, txid, args)))
             db = chosen
             pos = at
     except IndexError:
-        pass
+        if pos < end:
+            wanted = end - pos + 1
     src.pos = pos
-    return db
+    return db, wanted
 
 
 def _read_record(src: Source, db: int) -> Steps[tuple[int, Entry | None]]:

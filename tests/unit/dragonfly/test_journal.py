@@ -91,7 +91,7 @@ def test_a_big_argument_in_small_pieces_is_joined_once() -> None:
         (EXAMPLE + b"\xff", "no journal opcode"),
         (b"\x0a\x00\x01\x00\x00", "no name"),
         (b"\x0a\x00\x01\x01\x02\x03abc", "exceed"),
-        (b"\x0a\x00\x01\x01\x04\x03abc", "fall 1 bytes short"),
+        (b"\x0a\x00\x01\x01\x04\x03abc\x0d", "fall 1 bytes short"),
         (b"\x0a\x00\x01\x02\x03\x03abc\x01d", "exceed"),
         (b"\x0a\xc0\x01\x01", "does not begin a length"),
         (b"\x0a\x00\x01\x01\x81" + b"\xff" * 8 + b"\x81" + b"\xff" * 8, "a string declares"),

@@ -61,8 +61,8 @@ damage = st.lists(
     max_size=4,
 )
 Damage = list[tuple[float, str, bytes]]
-many = settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
-some = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def damaged(data: bytes, steps: Damage) -> bytes:

@@ -25,7 +25,7 @@ from tests.unit.dragonfly.recorded import (
 FLOWS = recorded_flows()
 FULL = [flow for flow in FLOWS if flow.full]
 PARTIAL = [flow for flow in FLOWS if not flow.full]
-BYTEWISE_LIMIT = 400_000
+BYTEWISE_LIMIT = 200_000
 
 by_name = {"ids": str}
 

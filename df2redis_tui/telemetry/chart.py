@@ -38,11 +38,17 @@ def chart_lines(
         floor = rows - 1 - row  # rows below this one
         label = fmt.rate(top) if row == 0 else fmt.rate(top / 2) if rows > 4 and floor == rows // 2 - 1 else ""
         label = "0" if floor == 0 and rows > 1 else label
-        cells = []
+        line = [Span(f" {label:>{axis - 2}} ", "dim"), Span(" " * (room - len(points)))]
         for value in points:
             units = int(value / top * rows * steps + 0.5) - floor * steps
-            cells.append(" " if units <= 0 else glyphs.spark[min(units, steps) - 1])
-        lines.append((Span(f" {label:>{axis - 2}} ", "dim"), Span("".join(cells).rjust(room), role), Span(" ")))
+            mark = " " if units <= 0 else glyphs.spark[min(units, steps) - 1]
+            below = units > steps  # the curve's own cell is bright, what is under it isn't
+            kind = "chart-body" if below else role
+            if line[-1].role == kind:
+                line[-1] = Span(line[-1].text + mark, kind)
+            else:
+                line.append(Span(mark, kind))
+        lines.append((*line, Span(" ")))
     return lines
 
 

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 
+from df2redis_tui.errors import Df2RedisError
 from df2redis_tui.settings import Settings
+from df2redis_tui.telemetry.report import Report
 from df2redis_tui.telemetry.snapshot import EngineSnapshot
 
 log = logging.getLogger(__name__)
 
+EXIT_UNKNOWN = 1  # the engine ended without saying how
+
 
 def exit_code(snap: EngineSnapshot, stopped_by: int | None) -> int:
     """The engine's own code; 128 + the signal's number after an orderly end that a signal asked for."""
-    code = snap.exit_code
-    if stopped_by is not None and code in (0, None):
+    if stopped_by is not None and snap.exit_code in (0, None):
         return 128 + stopped_by
-    return 1 if code is None else code
+    return EXIT_UNKNOWN if snap.exit_code is None else snap.exit_code
 
 
 def close_run(
-    snap: EngineSnapshot, settings: Settings, say: Callable[[str], None] | None, stopped_by: int | None = None
+    snap: EngineSnapshot,
+    settings: Settings,
+    say: Callable[[str], None] | None,
+    stopped_by: int | None = None,
+    *,
+    color: bool = False,
 ) -> int:
-    """Print the report by `say`, write `settings.summary`; returns the exit code."""
+    """Print the report by `say`, write `settings.summary`; returns the exit code.
+
+    Raises Df2RedisError when the summary can't be written after a run that went well.
+    """
     code = exit_code(snap, stopped_by)
+    report = Report.of(snap, code)
+    if say is not None:
+        say(report.as_text(min(120, max(60, shutil.get_terminal_size().columns)), color))
+    log.info("the run has ended: %s, exit code %d", report.headline(), code)
+    if settings.summary is not None:
+        try:
+            report.write_summary(settings.summary)
+        except Df2RedisError as error:
+            log.error(str(error))
+            if code == 0:
+                raise
+            if say is not None:
+                say(str(error))
     return code

@@ -94,11 +94,12 @@ def node_lines(views: Sequence[NodeView], width: int, rows: int, glyphs: Glyphs 
     if not views or rows < 1:
         return ()
     name = min(32, max(len(v.name) for v in views))
-    fixed = 2 + name + 1 + 1 + 5 + 1 + 8 + 1 + 7 + 2
-    per_row = max(1, min(len(views), (width - 1) // (fixed + 8)))
+    bare = 2 + name + 1 + 5 + 1 + 8 + 1 + 6 + 2  # without a gauge
+    per_row, gauge = max(1, min(len(views), (width - 1) // (bare + 9))), 8
     if per_row * rows < len(views):
-        per_row = max(1, min(len(views), (width - 1) // (fixed + 4)))
-    gauge = max(4, min(24, (width - 1) // per_row - fixed))
+        per_row, gauge = max(1, min(len(views), (width - 1) // bare)), 0
+    if gauge:
+        gauge = min(24, (width - 1) // per_row - bare - 1)
     shown = list(views[: per_row * rows])
     more = len(views) - len(shown)
     lines = []
@@ -107,13 +108,34 @@ def node_lines(views: Sequence[NodeView], width: int, rows: int, glyphs: Glyphs 
         for v in shown[start : start + per_row]:
             line.append(Span(f"{v.glyph} ", v.role))
             line.append(Span(fmt.fit(v.name, name, glyphs) + " ", "value" if v.role == "ok" else v.role))
-            line.extend(fmt.bar_spans(v.share, gauge, "bar-node", glyphs))
-            line.append(Span(f" {fmt.percent(v.share):>5} {v.ops:>8} {v.latency:>7}  ", "value"))
+            if gauge:
+                line += [*fmt.bar_spans(v.share, gauge, "bar-node", glyphs), Span(" ")]
+            line.append(Span(f"{fmt.percent(v.share):>5} {v.ops:>8} {v.latency:>6}  ", "value"))
         lines.append(fmt.clip(tuple(line), width))
     if more:
         note = Span(f" +{more} ", "accent")
         lines[-1] = (*fmt.clip(lines[-1], width - len(note.text)), note)
     return tuple(lines)
+
+
+def totals_line(snap: EngineSnapshot, width: int) -> Line:
+    """What has gone through all FLOWs together, most important first."""
+    t = snap.totals
+    figures = (
+        (0, "entries", fmt.si(t.entries), 6, "value"),
+        (3, "commands", fmt.si(t.commands), 6, "value"),
+        (1, "read", fmt.size(t.bytes_in), 7, "value"),
+        (2, "written", fmt.size(t.bytes_out), 7, "value"),
+        (5, "batches", fmt.si(t.batches), 6, "value"),
+        (4, "retries", fmt.si(t.retries), 5, "warn" if t.retries else "value"),
+        (6, "redirects", fmt.si(t.redirects), 5, "value"),
+        (7, "memory", fmt.size(snap.rss_bytes), 7, "value"),
+    )
+    pieces: list[tuple[int, Line]] = [(0, (Span(" Totals", "heading"),))]
+    pieces += [
+        (n, (Span(f"{label} ", "label"), Span(f"{text:>{cells}}", role))) for n, label, text, cells, role in figures
+    ]
+    return fmt.arrange(pieces, width, "  ")
 
 
 def batch_line(record: BatchRecord, width: int, glyphs: Glyphs = UNICODE) -> Line:
@@ -213,5 +235,5 @@ def tune_line(snap: EngineSnapshot, scope: int | None, width: int, note: str = "
     tail: Line = ()
     if note:
         text = fmt.fit(glyphs.plain(note), min(len(note), max(20, width // 2)), glyphs).rstrip()
-        tail = (Span(f"{text} ", "accent"),)
+        tail = (Span(f"  {text} ", "accent"),)
     return fmt.arrange(pieces, room, "  ", tail)

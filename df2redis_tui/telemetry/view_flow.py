@@ -158,10 +158,9 @@ def history_text(history: Sequence[int], width: int, glyphs: Glyphs) -> str:
 def panel_lines(view: FlowView, width: int, glyphs: Glyphs = UNICODE, *, selected: bool = False) -> tuple[Line, ...]:
     """A framed panel of `PANEL_ROWS` rows and `width` (at least 30) columns."""
     inner = width - 4
-    figures = 13 if inner < 40 else 21 if inner < 56 else 30
+    figures = 13 if inner < 40 else 21
     gauge = max(4, inner - 8 - figures - 1)
     wide = figures > 13
-    wider = figures > 21
 
     def gauge_row(label: str, ratio: float, role: str, text: str, text_role: str = "value") -> Line:
         return (
@@ -177,9 +176,6 @@ def panel_lines(view: FlowView, width: int, glyphs: Glyphs = UNICODE, *, selecte
     flow_rate = f"{view.ops:>13}"
     if wide:
         flow_rate = f"{view.ops} {view.octets:>10}"
-    if wider:
-        limiter += f" {_times(view.limiter):>8}"
-        batch += f" {'open':>8}"
     rows = (
         gauge_row("channel", view.channel, view.channel_role, channel, _figure_role(view.channel_role)),
         gauge_row("limiter", view.limiter, view.limiter_role, limiter, _figure_role(view.limiter_role)),
@@ -196,10 +192,6 @@ def panel_lines(view: FlowView, width: int, glyphs: Glyphs = UNICODE, *, selecte
         *(_framed(row, inner, view, glyphs, selected) for row in rows),
         _bottom_border(view, width, glyphs, selected),
     )
-
-
-def _times(ratio: float) -> str:
-    return fmt.percent(ratio)
 
 
 def _figure_role(role: str) -> str:

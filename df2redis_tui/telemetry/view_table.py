@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,8 @@ def _history(view: FlowView, width: int, glyphs: Glyphs) -> Line:
 
 def _state(view: FlowView, width: int, glyphs: Glyphs) -> Line:
     words = " ".join(p for p in (view.reason or view.word, view.stalled, trouble_text(view, glyphs)) if p)
+    if len(words) > width - 2:
+        words = re.split(r" (?:≥|>=|>) ", view.reason or view.word)[0]
     return (Span(f"{view.glyph} ", view.role), Span(fmt.fit(words, max(0, width - 2), glyphs), view.role))
 
 
@@ -79,7 +82,15 @@ COLUMNS: tuple[Column, ...] = (
     Column("bytes", "bytes", 7, _plain(lambda v: v.channel_bytes), lambda f: f.channel_bytes, 120, True),
     Column("limiter", "limiter", 7, _limiter, lambda f: f.limiter_fill, right=True, stretch=2),
     Column("batch", "batch", 11, _batch, lambda f: f.open_batch_entries, right=True),
-    Column("wait", "wait", 6, _plain(lambda v: v.wait, lambda v: v.wait_role), lambda f: f.open_batch_wait, 0, True),
+    Column(
+        "wait",
+        "wait",
+        6,
+        _plain(lambda v: v.wait, lambda v: "value" if v.wait_role == "ok" else v.wait_role),
+        lambda f: f.open_batch_wait,
+        0,
+        True,
+    ),
     Column("rate", "op/s", 6, _plain(lambda v: v.ops.removesuffix("/s")), lambda f: f.entries_per_s, 0, True),
     Column("history", "history", 10, _history, lambda f: f.entries_per_s, 110, stretch=2),
     Column("octets", "MB/s", 9, _plain(lambda v: v.octets), lambda f: f.bytes_in_per_s, 150, True),

@@ -19,14 +19,13 @@ from df2redis_tui.telemetry.glyphs import choose
 from df2redis_tui.tui.actions import BY_ID, disabled_reason
 from df2redis_tui.tui.commands import ActionCommands
 from df2redis_tui.tui.handlers import HANDLERS
-from df2redis_tui.tui.keymap import resolve_keys
+from df2redis_tui.tui.keymap import resolve_keys, shown
 from df2redis_tui.tui.roles import COMPONENTS
 from df2redis_tui.tui.screens.frame import Frame
 from df2redis_tui.tui.screens.prompt import DrainDialog
 from df2redis_tui.tui.state import UiState
 from df2redis_tui.tui.themes import Loaded, css_variables, fallback, load_themes
 from df2redis_tui.tui.tuning import Tuner
-from df2redis_tui.tui.widgets.bars import key_of
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -43,6 +42,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
     COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
     COMMANDS = {ActionCommands}  # noqa: RUF012
     ENABLE_SELECT_AUTO_SCROLL = False
+    TITLE = "df2redis-tui"
 
     def __init__(
         self, engine: EngineHandle, settings: Settings, *, sampling: bool = True, loaded: Loaded | None = None
@@ -137,6 +137,10 @@ class ReplicationApp(App[None], inherit_bindings=False):
         log.error("the display failed", exc_info=error)
         super()._handle_exception(error)
 
+    def _print_error_renderables(self) -> None:
+        """The log has the traceback; the terminal gets one line, from `app.run`."""
+        self._exit_renderables.clear()
+
     # drawing
 
     @property
@@ -202,10 +206,10 @@ class ReplicationApp(App[None], inherit_bindings=False):
 
     def key_of(self, action_id: str) -> str:
         """The first key of an action, as people read it."""
-        return key_of(self.keymap.get(action_id, ()))
+        return next((shown(key) for key in self.keymap.get(action_id, ())), "")
 
     def keys_of(self, action_id: str) -> str:
-        return ", ".join(key_of((key,)) for key in self.keymap.get(action_id, ()))
+        return ", ".join(shown(key) for key in self.keymap.get(action_id, ()))
 
     def why_not(self, action_id: str, anywhere: bool = False) -> str | None:
         """Why an action can't be done now; `anywhere` leaves the page out of it."""

@@ -61,6 +61,14 @@ def normal_key(key: str) -> str:
     raise ValueError
 
 
+_CHARACTERS = {normal_key(c): c for c in map(chr, range(33, 127))}
+
+
+def shown(key: str) -> str:
+    """A key as Textual names it, as people read it: "plus" → "+"."""
+    return key_text(_CHARACTERS.get(key, key))
+
+
 def resolve_keys(changes: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Action id → its keys, as Textual names them.
 

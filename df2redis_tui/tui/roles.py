@@ -23,6 +23,7 @@ ROLES: Final = (
     "border-focus",
     "border-warn",
     "changed",
+    "chart-body",
     "crit",
     "cursor",
     "dim",

@@ -30,7 +30,8 @@ COLORS = (
 # Variables a theme may set in [variables]; what it doesn't set comes from its base colours.
 VARIABLES = (
     "health-ok", "health-warn", "health-crit", "fill-ok", "fill-warn", "fill-crit", "fill-batch", "fill-progress",
-    "fill-node", "fill-track", "spark", "text-dim", "text-label", "text-strong", "text-title", "line", "line-focus",
+    "fill-node", "fill-track", "spark", "chart-body", "text-dim", "text-label", "text-strong", "text-title",
+    "line", "line-focus",
     "flow-rdb", "flow-stable", "flow-wait", "flow-paused", "flow-failed", "badge-text", "ready", "bar-background",
     "selected-background", "pause-background", "pause-text", "freeze-background", "freeze-text",
 )  # fmt: skip
@@ -161,7 +162,8 @@ def css_variables(theme: Theme) -> dict[str, str]:
         "fill-ok": ok, "fill-warn": warn, "fill-crit": crit,
         "fill-batch": primary, "fill-progress": primary, "fill-node": primary,
         "fill-track": _blend(foreground, background, 0.78),
-        "spark": accent, "text-dim": dim, "text-label": dim, "text-strong": foreground, "text-title": foreground,
+        "spark": accent, "chart-body": _blend(theme.variables.get("spark", accent), background, 0.6),
+        "text-dim": dim, "text-label": dim, "text-strong": foreground, "text-title": foreground,
         "line": _blend(foreground, background, 0.72), "line-focus": accent,
         "flow-rdb": primary, "flow-stable": ok, "flow-wait": dim, "flow-paused": warn, "flow-failed": crit,
         "badge-text": background, "ready": ok, "bar-background": base["panel"],

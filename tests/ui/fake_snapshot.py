@@ -220,7 +220,7 @@ def make_snapshot(
                 name,
                 "9.1.0",
                 "master",
-                5461 if nodes > 1 else None,
+                5461 + (n == 1) if nodes > 1 else None,
                 int(3.2e9 + n * 2e8),
                 int(8e9),
                 True,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from df2redis_tui.telemetry.view import batch_line, batch_words, event_line, event_words
+from df2redis_tui.telemetry.view import batch_line, batch_words, event_line, event_words, node_lines, node_views
 from df2redis_tui.telemetry.view_flow import PANEL_ROWS, flow_words
 from df2redis_tui.tui.screens.page import Page
-from df2redis_tui.tui.widgets.flows import FlowGrid, FlowPanel, FlowTable, NodeList, RateChart, view_of
+from df2redis_tui.tui.widgets.flows import FlowGrid, FlowPanel, FlowTable, NodeList, RateChart, TotalsLine, view_of
 from df2redis_tui.tui.widgets.record_log import RecordLog
 
 MOST_PANELS = 8
@@ -36,6 +36,7 @@ class OverviewPage(Page):
         history = self.ui.state.history
         yield FlowGrid()
         yield FlowTable()
+        yield TotalsLine()
         yield NodeList()
         yield RateChart()
         with Horizontal(id="logs"):
@@ -57,9 +58,10 @@ class OverviewPage(Page):
         if key == self._placed or not size.width:
             return
         self._placed = key
-        nodes = min(len(state.snap.nodes) or 1, 2 if size.height < 30 else 4)
-        node_rows = nodes + (1 if size.height >= 30 else 0)
-        most = size.height - node_rows - (4 if size.height < 30 else 8)
+        tall = self.app.size.height >= 30
+        nodes = node_lines(node_views(state.snap.nodes), size.width, 4 if tall else 2)
+        node_rows = max(1, len(nodes)) + (1 if tall else 0)
+        most = size.height - 1 - node_rows - (4 if size.height < 30 else 8)
         columns = panel_columns(len(flows), size.width, most)
         table = state.table
         if table is None:
@@ -68,7 +70,7 @@ class OverviewPage(Page):
             columns = max(1, min(len(flows), size.width // LEAST_WIDTH))
         state.tabled, self._columns = table, max(1, columns)
         used = self._place_flows(flows, table, columns, most)
-        left = size.height - used - node_rows
+        left = size.height - 1 - used - node_rows
         chart = self.query_one(RateChart)
         chart_rows = min(12, left // 3) if left >= 18 and not self.ui.settings.low_bandwidth else 0
         chart.styles.height = max(1, chart_rows)

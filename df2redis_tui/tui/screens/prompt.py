@@ -158,18 +158,19 @@ class DrainDialog(ModalScreen[None]):
         waiting = sum(f.channel_entries + f.open_batch_entries for f in snap.flows)
         left = sum(1 for f in snap.flows if f.in_flight or f.channel_entries or f.open_batch_entries)
         again = f"{self.ui.key_of('quit')} once more leaves now; what isn't confirmed is not acknowledged either"
-        self.query_one(Note).tell(
-            (Span(" Draining", "heading"),),
-            (
-                Span(
-                    f" {plural(left, 'FLOW')} left, {plural(batches, 'batch').replace('batchs', 'batches')} in flight, "
-                    f"{si(waiting)} entries waiting",
-                    "value",
+        for note in self.query(Note):
+            note.tell(
+                (Span(" Draining", "heading"),),
+                (
+                    Span(
+                        f" {plural(left, 'FLOW')} left, {plural(batches, 'batch').replace('batchs', 'batches')} in flight, "
+                        f"{si(waiting)} entries waiting",
+                        "value",
+                    ),
                 ),
-            ),
-            (Span(" "),),
-            (Span(f" {again}", "dim"),),
-        )
+                (Span(" "),),
+                (Span(f" {again}", "dim"),),
+            )
 
     async def on_key(self, event: events.Key) -> None:
         event.stop()

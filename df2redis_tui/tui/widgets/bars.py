@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rich.cells import cell_len
 from textual import events
 
@@ -9,8 +11,25 @@ from df2redis_tui.telemetry import format as fmt
 from df2redis_tui.telemetry.format import Line, Span
 from df2redis_tui.telemetry.view import tune_line
 from df2redis_tui.telemetry.view_status import status_lines, status_view
-from df2redis_tui.tui.actions import ACTIONS, Action, key_text
+from df2redis_tui.tui.actions import ACTIONS
 from df2redis_tui.tui.widgets.painted import Painted
+
+_MOST = 10
+_PAIRS = {"tune-batch-down": ("tune-batch-up", "batch"), "tune-in-flight-down": ("tune-in-flight-up", "in flight")}
+_LAST = ("help", "quit")
+
+
+class Entry(NamedTuple):
+    """Something in the key bar; the one with the highest rank leaves first."""
+
+    rank: int
+    keys: str
+    title: str
+    action: str
+
+    @property
+    def cells(self) -> int:
+        return cell_len(self.keys) + 1 + cell_len(self.title)
 
 
 class StatusLine(Painted):
@@ -67,42 +86,37 @@ class KeyBar(Painted):
         super().__init__()
         self._spots: list[tuple[int, int, str]] = []  # start, end, action id
 
-    def actions(self) -> list[Action]:
-        """Those with a footer rank for this screen; the pairs of tuning keys count as one."""
-        screen = self.ui.screen_name
-        own = [a for a in ACTIONS if a.footer and screen in a.screens]
-        rest = [a for a in ACTIONS if a.footer and not a.screens]
-        return sorted(own, key=lambda a: a.footer) + sorted(rest, key=lambda a: a.footer)
+    def entries(self) -> list[Entry]:
+        """The keys of this page; a pair of tuning keys counts as one."""
+        out: list[Entry] = []
+        for action in ACTIONS:
+            key = self.ui.key_of(action.id)
+            if not action.footer or not key or (action.screens and self.ui.screen_name not in action.screens):
+                continue
+            if action.id in _PAIRS and out and out[-1].action == _PAIRS[action.id][0]:
+                out[-1] = Entry(action.footer, f"{out[-1].keys} {key}", _PAIRS[action.id][1], out[-1].action)
+            else:
+                rank = action.footer - 10 if action.screens else action.footer
+                out.append(Entry(rank, key, action.title, action.id))
+        return sorted(out, key=lambda e: e.action in _LAST)
 
     def lines(self, width: int, height: int) -> list[Line]:
-        entries: list[tuple[int, str, str, str]] = []  # rank, keys, title, id
-        for action in self.actions():
-            keys = self.ui.keymap.get(action.id, ())
-            if not keys:
-                continue
-            shown = self.ui.key_of(action.id)
-            if action.id.endswith("-down"):
-                rank, up_key, _, up_id = entries[-1]
-                entries[-1] = (rank, f"{up_key} {shown}", {"tune-batch-up": "batch"}.get(up_id, "in flight"), up_id)
-                continue
-            entries.append((action.footer, shown, action.title, action.id))
-        return [self._fit(entries[:10], width)]
-
-    def _fit(self, entries: list[tuple[int, str, str, str]], width: int) -> Line:
-        """As many as fit, in the order of their rank."""
+        gap = 3 if width >= 100 else 2
+        entries = self.entries()
+        while entries and (len(entries) > _MOST or sum(e.cells + gap for e in entries) > width):
+            entries.remove(max(entries, key=lambda e: e.rank))
         self._spots = []
         line: list[Span] = [Span(" ")]
         at = 1
-        for _, keys, title, action_id in entries:
-            cells = cell_len(keys) + 1 + cell_len(title)
-            if at + cells + 1 > width:
-                continue
-            enabled = self.ui.why_not(action_id) is None
-            line += [Span(keys, "key" if enabled else "key-off"), Span(f" {title}", "dim" if enabled else "key-off")]
-            line.append(Span("   " if width >= 100 else "  "))
-            self._spots.append((at, at + cells, action_id))
-            at += cells + (3 if width >= 100 else 2)
-        return tuple(line)
+        for entry in entries:
+            enabled = self.ui.why_not(entry.action) is None
+            line += [
+                Span(entry.keys, "key" if enabled else "key-off"),
+                Span(f" {entry.title}{' ' * gap}", "dim" if enabled else "key-off"),
+            ]
+            self._spots.append((at, at + entry.cells, entry.action))
+            at += entry.cells + gap
+        return [tuple(line)]
 
     async def on_click(self, event: events.Click) -> None:
         for start, end, action_id in self._spots:
@@ -110,12 +124,3 @@ class KeyBar(Painted):
                 event.stop()
                 await self.ui.run_action_id(action_id)
                 return
-
-
-def key_of(keys: tuple[str, ...]) -> str:
-    """The first of an action's keys as people read it."""
-    from textual.keys import key_to_character
-
-    if not keys:
-        return ""
-    return key_text(key_to_character(keys[0]) or keys[0]) if keys[0] not in ("enter", "space") else key_text(keys[0])

@@ -9,7 +9,7 @@ from textual.containers import Container
 
 from df2redis_tui.telemetry.chart import chart_lines, heading
 from df2redis_tui.telemetry.format import Line
-from df2redis_tui.telemetry.view import node_lines, node_views
+from df2redis_tui.telemetry.view import node_lines, node_views, totals_line
 from df2redis_tui.telemetry.view_flow import flow_view, panel_lines
 from df2redis_tui.telemetry.view_table import header_line, row_line, visible_columns
 from df2redis_tui.tui.state import UiState
@@ -102,6 +102,13 @@ class FlowTable(Painted):
         self.ui.redraw()
 
 
+class TotalsLine(Painted):
+    """What has gone through all FLOWs together."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        return [totals_line(self.ui.state.snap, width)]
+
+
 class NodeList(Painted):
     """The target's servers with their share of the work."""
 
@@ -109,7 +116,7 @@ class NodeList(Painted):
         snap = self.ui.state.snap
         out: list[Line] = []
         rows = height
-        if height > 1 and width >= 60:
+        if self.app.size.height >= 30 and height > 1:
             target = snap.target
             cells = sum(n.slots or 0 for n in snap.nodes)
             what = f"{target.product} {target.version}".strip()

@@ -1,0 +1,149 @@
+"""Watching an engine without a screen: the output that may die, the signals, the loop until the end.
+
+Used by the headless front end, and by the application when its terminal has gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import IO
+
+from df2redis_tui.replication.handle import EngineHandle
+from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, Phase
+from df2redis_tui.telemetry.view_status import plain_status, status_view
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 30.0
+STEP = 0.1  # seconds between two looks at the flags a signal handler sets
+QUIET_SECONDS = 60.0  # an unchanged status is told about this often
+
+
+class Output:
+    """Standard output that may die (a closed pipe, a terminal gone): then it is silent, and the replication goes on."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+
+    def line(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            try:
+                self._stream.write(text + "\n")
+            except UnicodeEncodeError:
+                self._stream.write(text.encode("ascii", "replace").decode() + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Give the stream up; its descriptor points to /dev/null from now on, so that nobody else trips over it."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            log.warning("standard output is gone, the replication goes on")
+            silence(stream)
+
+
+def silence(stream: IO[str] | None) -> None:
+    """Point a stream's descriptor to /dev/null."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, stream.fileno())  # type: ignore[union-attr]
+        os.close(null)
+
+
+class Signals:
+    """SIGINT and SIGTERM ask for an orderly end, a second one for the end now; SIGHUP gives up the terminal only.
+
+    The handlers set flags and call the engine's facade, which returns at once; `changed` is called after each.
+    """
+
+    def __init__(self, engine: EngineHandle, say: Callable[[str], None], changed: Callable[[], None] | None = None) -> None:
+        self.engine = engine
+        self.say = say
+        self.stopped_by: int | None = None
+        self.detached = False
+        self._changed = changed or (lambda: None)
+        self._notices: list[str] = []
+
+    def stop(self, number: int, frame: FrameType | None = None) -> None:
+        name = signal.Signals(number).name
+        if self.stopped_by is None:
+            self.stopped_by = number
+            self.engine.request_stop(DRAIN_SECONDS)
+            self._notices.append(f"{name}: draining, at most {DRAIN_SECONDS:.0f} s; once more ends it now")
+        else:
+            self.engine.request_stop(0)
+            self._notices.append(f"{name}: ending now")
+        self._changed()
+
+    def hangup(self, number: int = signal.SIGHUP, frame: FrameType | None = None) -> None:
+        if not self.detached:
+            self.detached = True
+            self._notices.append(
+                f"the terminal is gone, the replication goes on without it (pid {os.getpid()}, SIGTERM ends it)"
+            )
+            self._changed()
+
+    def speak(self) -> None:
+        """Log and say what has happened since, outside the handlers."""
+        while self._notices:
+            text = self._notices.pop(0)
+            log.warning(text)
+            self.say(text)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handlers in force inside; only the main thread can have them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        wanted = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.hangup}
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callable[[EngineSnapshot], None]) -> None:
+    """Call `show` every `interval` seconds, and at once on a new phase, until the engine ends."""
+    due = 0.0
+    phase: Phase | None = None
+    while not engine.wait(STEP):
+        signals.speak()
+        snap = engine.snapshot()
+        if snap.phase is not phase or time.monotonic() >= due:
+            phase = snap.phase
+            due = time.monotonic() + interval
+            show(snap)
+    signals.speak()
+
+
+class StatusLines:
+    """A status line with its time; one that says nothing new comes once a minute only."""
+
+    def __init__(self, say: Callable[[str], None], glyphs: Glyphs = UNICODE, *, stamped: bool = True) -> None:
+        self._say = say
+        self._glyphs = glyphs
+        self._stamped = stamped
+        self._last = ""
+        self._told = 0.0
+
+    def __call__(self, snap: EngineSnapshot) -> None:
+        text = plain_status(status_view(snap, self._glyphs), self._glyphs)
+        if text == self._last and time.monotonic() - self._told < QUIET_SECONDS:
+            return
+        self._last, self._told = text, time.monotonic()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S ", time.localtime(snap.at)) if self._stamped else ""
+        self._say(stamp + text)

@@ -1,0 +1,36 @@
+"""SVG pictures of the application as PNG, for looking at."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+_TEXT = re.compile(r'(<text class="[^"]*" x=")([\d.]+)(" y="[^"]*" textLength=")([\d.]+)("[^>]*>)([^<]*)(</text>)')
+_FONT = re.compile(r"font-family: Fira Code, monospace|font-family: \"?Fira Code\"?[^;]*;")
+
+
+def steady(svg: str) -> str:
+    """The SVG with every run of text at its own place: rsvg drops leading no-break spaces, browsers don't."""
+
+    def move(match: re.Match[str]) -> str:
+        head, x, mid, length, tail, text, end = match.groups()
+        cells = len(re.sub(r"&#?\w+;", "x", text))
+        body = text
+        lead = 0
+        while body.startswith("&#160;"):
+            body, lead = body[6:], lead + 1
+        trail = 0
+        while body.endswith("&#160;"):
+            body, trail = body[:-6], trail + 1
+        if not body or not cells:
+            return ""
+        cell = float(length) / cells
+        return f"{head}{float(x) + lead * cell:.2f}{mid}{float(length) - (lead + trail) * cell:.2f}{tail}{body}{end}"
+
+    return _TEXT.sub(move, svg)
+
+
+def to_png(svg: Path, png: Path) -> None:
+    """By rsvg-convert."""
+    subprocess.run(["rsvg-convert", "-o", str(png)], input=steady(svg.read_text()).encode(), check=True)

@@ -163,6 +163,8 @@ def difference(here: Content, there: Content, within: Tolerance) -> str:
     """Why two contents are not the same, "" when they are."""
     if not here.exists and not there.exists:
         return ""
+    if not (here.exists and there.exists) and 0 <= max(here.pttl, there.pttl) <= within.ttl_ms:
+        return ""  # about to expire on one side, expired on the other
     if not there.exists:
         return f"missing on the target ({here.type.decode('ascii', 'replace')} on the source)"
     if not here.exists:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from df2redis_tui.errors import printable
 from df2redis_tui.verify.side import Command, Reply, Side
 
 _SIZES: Final = {
@@ -104,36 +105,31 @@ def _canonical(type_name: bytes, value: Reply) -> object:
 
 async def _stream_parts(side: Side, db: int, key: bytes) -> dict[str, object]:
     info, groups = await side.read(db, [("XINFO", "STREAM", key), ("XINFO", "GROUPS", key)])
-    parts: dict[str, object] = {}
-    if isinstance(info, Mapping):
-        for name in ("last-generated-id", "entries-added", "max-deleted-entry-id"):
-            if info.get(name) is not None:
-                parts[name] = info[name]
+    about = _fields(info)
+    counters = (b"last-generated-id", b"entries-added", b"max-deleted-entry-id")
+    parts: dict[str, object] = {name.decode(): about[name] for name in counters if about.get(name) is not None}
     found: dict[object, object] = {}
-    for group in groups if isinstance(groups, list) else []:
-        name = group["name"]
+    for group in map(_fields, groups if isinstance(groups, list) else []):
+        name = _text(group[b"name"])
+        most = max(1, _number(group[b"pending"]))
         consumers, pending = await side.read(
-            db,
-            [("XINFO", "CONSUMERS", key, name), ("XPENDING", key, name, "-", "+", max(1, int(group["pending"])))],
+            db, [("XINFO", "CONSUMERS", key, name), ("XPENDING", key, name, "-", "+", most)]
         )
+        # Id, consumer and delivery count of what is pending; idle times are no content.
         found[name] = (
-            group["last-delivered-id"],
-            group.get("entries-read"),
-            frozenset(c["name"] for c in consumers) if isinstance(consumers, list) else None,
-            _pending(pending),
+            group[b"last-delivered-id"],
+            frozenset(_text(_fields(c)[b"name"]) for c in consumers) if isinstance(consumers, list) else None,
+            [(p[0], p[1], p[3]) for p in pending] if isinstance(pending, list) else repr(pending),
         )
+        if b"entries-read" in group:
+            parts[f"entries read by {printable(name)}"] = group[b"entries-read"]
     parts["groups"] = found
     return parts
 
 
-def _pending(reply: Reply) -> object:
-    """Id, consumer and delivery count; idle times are no content."""
-    if not isinstance(reply, list):
-        return repr(reply)
-    return [
-        (p["message_id"], p["consumer"], p["times_delivered"]) if isinstance(p, Mapping) else (p[0], p[1], p[3])
-        for p in reply
-    ]
+def _fields(reply: Reply) -> dict[bytes, Reply]:
+    """A flat reply of names and values."""
+    return dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else {}
 
 
 async def _field_ttls(side: Side, db: int, fields: Mapping[bytes, list[bytes]]) -> dict[bytes, dict[bytes, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import redis.asyncio
 import redis.exceptions
@@ -15,6 +15,12 @@ from df2redis_tui.settings import Endpoint, Tls
 
 Reply = object
 Command = tuple[bytes | str | int, ...]
+
+# Replies that the reader wants as the server sent them; redis-py would shape them by options it isn't given here.
+_RAW: Final = (
+    "GET", "LRANGE", "SMEMBERS", "HGETALL", "ZRANGE", "XRANGE", "JSON.GET", "TYPE", "PTTL", "EXISTS", "XPENDING",
+    "HPTTL", "FIELDTTL", "STRLEN", "LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "XINFO",
+)  # fmt: skip
 
 
 class Side:
@@ -45,7 +51,9 @@ class Side:
 
     def _client(self, db: int) -> Any:
         if db not in self._clients:
-            self._clients[db] = self._connect(db)
+            client = self._clients[db] = self._connect(db)
+            for command in _RAW:
+                client.set_response_callback(command, lambda reply, **_: reply)
         return self._clients[db]
 
     def _connect(self, db: int) -> Any:

@@ -32,8 +32,8 @@ VERBATIM: Final[Mapping[bytes, bool]] = {
     ),
     **dict.fromkeys(
         (
-            b"SETNX", b"APPEND", b"BITFIELD", b"INCR", b"INCRBY", b"DECR", b"DECRBY", b"LPUSH", b"RPUSH", b"LPUSHX",
-            b"RPUSHX", b"LPOP", b"RPOP", b"LSET", b"LREM", b"LTRIM", b"LINSERT", b"SPOP", b"HSETNX", b"HINCRBY",
+            b"SETNX", b"APPEND", b"INCR", b"INCRBY", b"DECR", b"DECRBY", b"LPUSH", b"RPUSH", b"LPUSHX",
+            b"RPUSHX", b"LPOP", b"RPOP", b"LSET", b"LREM", b"LTRIM", b"LINSERT", b"HSETNX", b"HINCRBY",
             b"ZINCRBY", b"ZREMRANGEBYRANK", b"ZREMRANGEBYSCORE", b"ZREMRANGEBYLEX", b"ZPOPMIN", b"ZPOPMAX",
         ),
         True,
@@ -139,7 +139,9 @@ class JournalTranslator:
         block, free, quick_db = to.block, self._is_free(), self._quick_db()
         commands, lsns, onces, slots = _columns(block)
         begin = lsn  # of the open block
-        for op, db, txid, args in entries:
+        previous = to.previous
+        for entry in entries:
+            op, db, txid, args = entry
             if op in _COMMANDS:
                 plan = plan_of(args[0])
                 count = len(args)
@@ -171,13 +173,15 @@ class JournalTranslator:
                         slots.append(slot_of(key) if b"{" in key else SLOT_OBJECTS[crc_hqx(key, 0) & 16383])
                     block.size += len(encoded) + COMMAND_OVERHEAD
                     lsn += 1
+                    previous = entry
                     if block.size < BLOCK_BYTES and len(commands) < BLOCK_COMMANDS:
                         continue
                     block.entries = lsn - begin
                 else:
                     block.entries = lsn - begin
-                    to.lsn, to.db, to.txid = lsn, db, txid
+                    to.lsn, to.db, to.txid, to.previous = lsn, db, txid, previous
                     self._record(args)
+                    previous = entry
                     if to.block is not block:
                         begin = lsn
                     lsn += 1
@@ -198,6 +202,7 @@ class JournalTranslator:
                 begin = lsn - block.entries
                 commands, lsns, onces, slots = _columns(block)
             quick_db = self._quick_db()
+        to.previous = previous
         to.block.entries = lsn - begin
         to.cut(lsn)
         ready, to.ready = to.ready, []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
+from df2redis_tui.dragonfly.records import Entry
 from df2redis_tui.pipeline.block import Block, Global, Item, Reread
 from df2redis_tui.translate import scripts
 from df2redis_tui.translate.capabilities import Capabilities
@@ -76,7 +77,7 @@ class Rewriter:
         self.target_db = 0
         self.lsn = 0
         self.txid = 0
-        self.last_delete: tuple[int, int, bytes, int] | None = None  # (lsn, db, key, txid) of the latest one-key DEL
+        self.previous: Entry | None = None  # the command record before this one
         # what came out
         self.ready: list[Item] = []
         self.block = Block(0, [])
@@ -184,6 +185,13 @@ class Rewriter:
             self.reread(keys, SEVERAL_SLOTS.format(name.decode("ascii", "replace")))
             return False
         return True
+
+    def follows(self, names: Collection[bytes], key: bytes) -> Args | None:
+        """The argv of the command record directly before, when it is one of these on the same key and txid."""
+        before = self.previous
+        if before is None or before.db != self.db or before.txid != self.txid or len(before.args) < 2:
+            return None
+        return before.args if before.args[1] == key and before.args[0].upper() in names else None
 
     def truncated(self, keys: Iterable[bytes], name: bytes) -> None:
         self.reread(keys, TRUNCATED.format(name.decode("ascii", "replace")))

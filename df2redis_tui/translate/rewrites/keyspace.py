@@ -24,8 +24,6 @@ REENCODED = (
 
 def delete(to: Rewriter, args: Args) -> None:
     """DEL, UNLINK."""
-    if len(args) == 2 and to.txid:
-        to.last_delete = (to.lsn, to.db, args[1], to.txid)
     by_slot: dict[int, list[bytes]] = {}
     for key in args[1:]:
         if to.blocked(key):

@@ -169,6 +169,12 @@ def saddex(to: Rewriter, args: Args) -> None:
         to.emit(key, (b"SADD", key, *members), False)
 
 
+def spop(to: Rewriter, args: Args) -> None:
+    """Random. Masters up to 1.27 log it behind the SREM or DEL that already says what went (recorded)."""
+    if to.follows((b"SREM", b"DEL"), args[1]) is None:
+        to.reread(args[1:2], "SPOP takes members at random")
+
+
 def _field_ttl(to: Rewriter, key: bytes, name: bytes) -> bool:
     """Whether fields can expire on the target; if not, the policy has been followed here."""
     if to.caps.field_ttl:
@@ -189,5 +195,5 @@ TABLE = {
     b"HINCRBYFLOAT": hincrbyfloat, b"HEXPIRE": hexpire, b"HPEXPIRE": hexpire, b"HEXPIREAT": hexpire,
     b"HPEXPIREAT": hexpire, b"HPERSIST": hpersist, b"FIELDEXPIRE": fieldexpire, b"HSETEX": hsetex,
     b"HGETEX": hgetex, b"HGETDEL": hgetdel,
-    b"SADDEX": saddex,
+    b"SADDEX": saddex, b"SPOP": spop,
 }  # fmt: skip

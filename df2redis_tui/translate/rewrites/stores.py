@@ -16,7 +16,7 @@ def zadd(to: Rewriter, args: Args) -> None:
     key = args[1]
     once = len(args) > 4 and any(arg.upper() in _ZADD_CONDITIONAL for arg in args[2:6])
     to.emit(key, args, once)
-    if to.txid and to.last_delete == (to.lsn - 1, to.db, key, to.txid):
+    if to.txid and (deleted := to.follows((b"DEL",), key)) is not None and len(deleted) == 2:
         to.reread((key,), ROUNDED_SCORES)
 
 
@@ -45,8 +45,9 @@ def _stored(to: Rewriter, args: Args, complete: bool) -> None:
 
 
 def set_store(to: Rewriter, args: Args) -> None:
-    """SINTERSTORE ...: with several flows a record may lack the keys of other shards without looking so."""
-    _stored(to, args, len(args) > 2 and to.ownership.flows == 1)
+    """SINTERSTORE ...: masters up to 1.27 log it behind the DEL or SADD that already says its result (recorded)."""
+    if to.follows((b"DEL", b"SADD"), args[1]) is None:
+        _stored(to, args, len(args) > 2)
 
 
 def zset_store(to: Rewriter, args: Args) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from df2redis_tui.translate.keys import keys_of
+from df2redis_tui.translate.keys import keys_of, number
 from df2redis_tui.translate.rewriter import Args, Rewriter
 
 OWN_ID = "the source journalled XADD without the id it gave"
@@ -27,19 +27,43 @@ def xadd(to: Rewriter, args: Args) -> None:
     if at + 2 >= len(args):
         to.truncated(args[1:2], b"XADD")
     elif b"*" in args[at]:
-        to.reread(args[1:2], OWN_ID)
+        if not _doubled(to, args, at):
+            to.reread(args[1:2], OWN_ID)
     elif approximate and to.old_stream_ids:
         to.reread(args[1:2], APPROXIMATE)
     else:
-        to.emit(args[1], args, True)
+        to.emit(args[1], _exact_trim(to, args, at), True)
+
+
+def _doubled(to: Rewriter, args: Args, at: int) -> bool:
+    """1.27 logs some XADDs again as the client wrote them, behind the record with the id (recorded)."""
+    before = to.follows((b"XADD",), args[1])
+    content = list(args[at + 1 :])
+    return before is not None and len(before) > len(content) + 2 and list(before[-len(content) :]) == content
 
 
 def xtrim(to: Rewriter, args: Args) -> None:
     """XTRIM."""
-    if to.old_stream_ids and b"~" in args[2:4]:
+    if b"~" not in args[2:4]:
+        to.emit(args[1], _exact_trim(to, args, len(args)), True)
+    elif to.old_stream_ids:
         to.reread(args[1:2], APPROXIMATE)
-    else:
+    elif to.follows((b"XTRIM",), args[1]) is None:
         to.emit(args[1], args, True)
+
+
+def _exact_trim(to: Rewriter, args: Args, end: int) -> Args:
+    """1.27 journals `MINID = id` with the last id it removed, 0-0 for none (recorded); later ones `MINID id` as the
+    first that stays, which is what the target understands."""
+    if to.old_stream_ids:
+        return args
+    for at in range(2, end - 2):
+        if args[at].upper() == b"MINID" and args[at + 1] == b"=":
+            ms, _, seq = args[at + 2].partition(b"-")
+            last = (number(ms), number(seq or b"0"))
+            if last[0] is not None and last[1] is not None and last != (0, 0):
+                return (*args[: at + 2], b"%d-%d" % (last[0], last[1] + 1), *args[at + 3 :])
+    return args
 
 
 def xsetid(to: Rewriter, args: Args) -> None:

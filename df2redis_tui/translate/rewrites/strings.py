@@ -98,6 +98,15 @@ def incrbyfloat(to: Rewriter, args: Args) -> None:
     to.script(scripts.INCRBYFLOAT, args[1:2], *args[2:])
 
 
+def bitfield(to: Rewriter, args: Args) -> None:
+    """BITFIELD; Dragonfly takes its types in capitals too."""
+    lowered = list(args)
+    for at in range(2, len(args) - 1):
+        if args[at].upper() in (b"GET", b"SET", b"INCRBY"):
+            lowered[at + 1] = args[at + 1].lower()
+    to.emit(args[1], lowered, True)
+
+
 def prepend(to: Rewriter, args: Args) -> None:
     """PREPEND."""
     to.script(scripts.PREPEND, args[1:2], *args[2:])
@@ -125,7 +134,7 @@ def throttle(to: Rewriter, args: Args) -> None:
 
 TABLE = {
     b"SET": set_, b"SETEX": setex, b"PSETEX": setex, b"GETSET": replaced_without_ttl, b"GETDEL": replaced_without_ttl,
-    b"GETEX": getex, b"GAT": getex, b"INCRBYFLOAT": incrbyfloat, b"PREPEND": prepend, b"DELEX": delex,
-    b"CL.THROTTLE": throttle,
+    b"GETEX": getex, b"GAT": getex, b"BITFIELD": bitfield, b"INCRBYFLOAT": incrbyfloat, b"PREPEND": prepend,
+    b"DELEX": delex, b"CL.THROTTLE": throttle,
 }  # fmt: skip
 TABLE_OF_MANY = {b"MSET": mset, b"MSETNX": mset}

@@ -195,27 +195,26 @@ class Job:
 
     async def _session(self, ask_partial: bool) -> None:
         session = Session(self.settings.source, _SessionPort(self), resume=self._positions)
-        with anyio.CancelScope() as scope:
-            self._session_scope = scope
-            keep = False
-            try:
-                async with anyio.create_task_group() as tasks:
-                    self._pipes = tasks
-                    try:
+        keep = False
+        try:
+            # The pipelines outlive the session's scope: a stop ends the reading, and what was read is still applied.
+            async with anyio.create_task_group() as pipes:
+                self._pipes = pipes
+                try:
+                    with anyio.CancelScope() as self._session_scope:
                         await session.run(ask_partial=ask_partial)
-                    except BaseExceptionGroup as group:
-                        why = significant(group)
-                        keep = isinstance(why, NotCopied)
-                        raise why from None
-                    finally:
-                        self.source_connected = False
-                        with anyio.CancelScope(shield=True):
-                            await self._end_session(keep)
-                        tasks.cancel_scope.cancel()
-            except BaseExceptionGroup as group:
-                raise significant(group) from None
-            finally:
-                self._session_scope = None
+                except BaseExceptionGroup as group:
+                    why = significant(group)
+                    keep = isinstance(why, NotCopied)
+                    raise why from None
+                finally:
+                    self._session_scope = None
+                    self.source_connected = False
+                    with anyio.CancelScope(shield=True):
+                        await self._end_session(keep)
+                    pipes.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise significant(group) from None
 
     async def _end_session(self, keep: bool) -> None:
         """Let what was received reach the target; afterwards every FLOW's position is exact.

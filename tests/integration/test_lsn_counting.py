@@ -1,4 +1,4 @@
-"""Every recorded journal, also those of partial syncs, counts from the first LSN to the one the source named at the end."""
+"""Every recorded journal, also of partial syncs, counts from the first LSN to the one the source named at the end."""
 
 from __future__ import annotations
 

@@ -227,21 +227,29 @@ class Can:
         return cls(field_ttl=kind == "valkey-9", stream_counters=kind != "redis-6.2")
 
 
-def differences(expected: Content, actual: Content, can: Can, *, now_ms: int | None = None) -> list[Difference]:
+def differences(
+    expected: Content, actual: Content, can: Can, *, now_ms: int | None = None, expiry_known_to: int = 0
+) -> list[Difference]:
     """What `actual` has otherwise than `expected`, per key and aspect.
 
     A key whose expiry has passed must be absent, whatever `expected` says; members that have expired are left out.
+    `expiry_known_to`: ms by which `expected` may be wrong about an expiry. HyperLogLogs are equal when their registers
+    are: servers choose freely between the sparse and the dense form.
     """
     now = int(time.time() * 1000) if now_ms is None else now_ms
     found: list[Difference] = []
     for db in sorted({*expected, *actual}):
         want, have = expected.get(db, {}), actual.get(db, {})
         for key in sorted({*want, *have}):
-            found += [Difference(db, key, *d) for d in _compare(want.get(key), have.get(key), can, now)]
+            found += [
+                Difference(db, key, *d) for d in _compare(want.get(key), have.get(key), can, now, expiry_known_to)
+            ]
     return found
 
 
-def _compare(want: Entry | None, have: Entry | None, can: Can, now: int) -> Iterator[tuple[str, str]]:
+def _compare(
+    want: Entry | None, have: Entry | None, can: Can, now: int, expiry_known_to: int
+) -> Iterator[tuple[str, str]]:
     if want is not None and want.expires_at is not None and want.expires_at <= now + MARGIN:
         if have is not None and want.expires_at < now - MARGIN:
             yield "unexpected", f"it expired {(now - want.expires_at) / 1000:.0f} s ago"
@@ -260,10 +268,10 @@ def _compare(want: Entry | None, have: Entry | None, can: Can, now: int) -> Iter
         return
     if isinstance(want.value, Stream):
         yield from _compare_streams(want.value, have.value, can)
-    elif wanted != _without(have.value, gone):
+    elif wanted != _without(have.value, gone) and not _same_registers(wanted, have.value):
         yield "value", describe(wanted, _without(have.value, gone))
     # Servers before 7.0 tell the rest of the time only, measured a little later.
-    slack = 0 if can.stream_counters else 2_000
+    slack = expiry_known_to + (0 if can.stream_counters else 2_000)
     if (want.expires_at is None) != (have.expires_at is None) or (
         want.expires_at is not None and have.expires_at is not None and abs(want.expires_at - have.expires_at) > slack
     ):
@@ -274,6 +282,38 @@ def _compare(want: Entry | None, have: Entry | None, can: Can, now: int) -> Iter
         abs(want_fields[f] - have_fields[f]) > FIELD_TTL_TOLERANCE for f in want_fields
     ):
         yield "member ttl", f"{have_fields}, expected {want_fields}"
+
+
+HLL_HEADER, HLL_REGISTERS = 16, 16384
+
+
+def _same_registers(want: Any, have: Any) -> bool:
+    return (
+        isinstance(want, bytes)
+        and isinstance(have, bytes)
+        and want[:4] == have[:4] == b"HYLL"
+        and hll_registers(want) == hll_registers(have)
+    )
+
+
+def hll_registers(value: bytes) -> bytes:
+    """One byte per register of a HyperLogLog in either form (Redis, hyperloglog.c)."""
+    body = value[HLL_HEADER:]
+    if value[4] == 0:  # dense: 6 bits each, least significant first
+        bits = int.from_bytes(body, "little")
+        return bytes(bits >> 6 * i & 63 for i in range(HLL_REGISTERS))
+    registers, at = bytearray(), 0
+    while at < len(body):
+        byte = body[at]
+        if byte & 0x80:  # VAL 1vvvvvxx
+            registers += bytes(((byte >> 2 & 31) + 1,)) * ((byte & 3) + 1)
+        elif byte & 0x40:  # XZERO 01xxxxxx yyyyyyyy
+            at += 1
+            registers += bytes(((byte & 63) << 8 | body[at]) + 1)
+        else:  # ZERO 00xxxxxx
+            registers += bytes((byte & 63) + 1)
+        at += 1
+    return bytes(registers)
 
 
 def _without(value: Any, members: set[bytes]) -> Any:

@@ -271,11 +271,19 @@ class Rewriter:
 
         def exact(before: list[Reply], reply: Reply, after: list[Reply]) -> list[Record]:
             entries = _listing(after[0])
-            trim = [b"MINID", b"=", _listing(entries[0])[0]] if entries else [b"MAXLEN", b"0"]
+            trim = self._minid(_bytes(_listing(entries[0])[0])) if entries else [b"MAXLEN", b"0"]
             return [(db, key, [*head, *trim, *rest])]
 
         first_entry = (b"XRANGE", key, b"-", b"+", b"COUNT", b"1")
         return Rewrite(((db, key),), [], (), ((db, first_entry),), exact)
+
+    def _minid(self, first: bytes) -> list[bytes]:
+        """Recorded: 1.40 says `MINID id` with the first entry that stays, 1.27 `MINID = id` with the last one removed."""
+        if self._release.since(28):
+            return [b"MINID", first]
+        ms, _, seq = first.partition(b"-")
+        below = (int(ms), int(seq) - 1) if int(seq) else (int(ms) - 1, (1 << 64) - 1)
+        return [b"MINID", b"=", b"%d-%d" % below]
 
     def _xadd(self, db: int, name: bytes, args: list[bytes]) -> Rewrite:
         at = 2

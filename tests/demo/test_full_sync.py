@@ -16,7 +16,7 @@ from tests.demo.replica import Replica
 pytestmark = pytest.mark.asyncio
 
 
-async def write_for_ever(port: int, seed: int, keys: int) -> None:
+async def write_until(stop: asyncio.Event, port: int, seed: int, keys: int) -> None:
     rng = random.Random(seed)
     client = redis.asyncio.Redis(port=port, protocol=2)
 
@@ -49,7 +49,7 @@ async def write_for_ever(port: int, seed: int, keys: int) -> None:
                 pipe.xadd(f"x{key}", {"f": rng.randrange(9)}, maxlen=20, approximate=False)
 
     try:
-        while True:
+        while not stop.is_set():
             pipe = client.pipeline(transaction=rng.random() < 0.2)
             for _ in range(rng.randrange(1, 12)):
                 one(pipe)
@@ -63,15 +63,15 @@ async def write_for_ever(port: int, seed: int, keys: int) -> None:
 async def test_concurrent_writers(source: LookAlike, copy: EmbeddedValkey, replica: Replica, seed: int) -> None:
     source.snapshot_pace = 0.005
     source.chunk_limit = 700
-    writers = [asyncio.create_task(write_for_ever(source.port, seed * 10 + w, 120)) for w in range(3)]
+    stop = asyncio.Event()
+    writers = [asyncio.create_task(write_until(stop, source.port, seed * 10 + w, 120)) for w in range(3)]
     try:
         await asyncio.sleep(0.5)
         await replica.full_sync()
         await asyncio.sleep(0.5)
     finally:
-        for writer in writers:
-            writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
+        stop.set()
+        await asyncio.gather(*writers)
     await replica.caught_up()
     result = await compared(source, copy)
     assert result.same, "\n".join(map(str, (result, *result.samples)))

@@ -41,6 +41,9 @@ def _write(client: object, key: bytes, entry: Entry) -> None:
             run("HSET", key, *(part for pair in entry.value.items() for part in pair))
         case "zset":
             run("ZADD", key, *(part for member, score in entry.value.items() for part in (score, member)))
+        case "stream":
+            for number, fields in entry.value.entries:
+                run("XADD", key, number, *(part for pair in fields for part in pair))
 
 
 @pytest.mark.skipif("redis-6.2" not in available_targets(), reason="only its DUMP has the footer a Dragonfly writes")
@@ -66,5 +69,5 @@ def test_truncated_records_are_read_again(folder: Path, any_target: Server, run:
     )
     again = {(e.db, e.key) for e in excused(recording.name, any_target.kind) if e.reason.startswith(REREAD)}
     assert again, "this recording has no truncated record"
-    wrong = [d for d in found if (d.db, d.key) in again and d.aspect != "ids"]
+    wrong = [d for d in found if (d.db, d.key) in again and d.aspect in ("absent", "type", "value")]
     assert not wrong, f"{report(wrong)}\n{program.output()}"

@@ -147,7 +147,7 @@ class JournalTranslator:
                 count = len(args)
                 if (
                     plan is not None
-                    and 1 < count < 5
+                    and count > 1
                     and free
                     and db == quick_db
                     and not refused(db, args[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 _FORMATS: Final = tuple(b"*%d\r\n" % n + b"$%d\r\n%b\r\n" * n for n in range(17))
@@ -31,10 +32,7 @@ def encode(args: Sequence[bytes]) -> bytes:
         a, b, c, d = args
         return _FORMATS[4] % (len(a), a, len(b), b, len(c), c, len(d), d)
     if n < len(_FORMATS):
-        flat: list[int | bytes] = []
-        for arg in args:
-            flat += (len(arg), arg)
-        return _FORMATS[n] % tuple(flat)
+        return _FORMATS[n] % tuple(chain.from_iterable(zip(map(len, args), args, strict=True)))
     parts = [b"*%d\r\n" % n]
     parts += [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
     return b"".join(parts)

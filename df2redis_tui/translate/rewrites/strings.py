@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from df2redis_tui.translate import scripts
 from df2redis_tui.translate.keys import number, slot_of
+from df2redis_tui.translate.resp import set_command
 from df2redis_tui.translate.rewriter import Args, Rewriter
 
 DENSE_HLL = b"HYLL"
@@ -28,6 +29,9 @@ def set_(to: Rewriter, args: Args) -> None:
     if value.startswith(DENSE_HLL) and to.ownership.foreign(key, to.flow):
         return  # the doubled record of a PFMERGE in the flow of a source key
     to.recreated(key)
+    if len(args) == 5 and args[3] == b"PXAT" and args[4].isdigit():
+        _put(to, key, value, int(args[4][:19]))
+        return
     expire_ms, keep = 0, False
     for i in range(3, len(args)):
         option = args[i].upper()
@@ -43,7 +47,7 @@ def set_(to: Rewriter, args: Args) -> None:
 
 def _put(to: Rewriter, key: bytes, value: bytes, expire_ms: int) -> None:
     if expire_ms:
-        to.emit(key, (b"SET", key, value, b"PXAT", b"%d" % to.expire_at(key, expire_ms)), False)
+        to.put(set_command(key, value, to.expire_at(key, expire_ms)), key, False)
     else:
         to.forget_expiry(key)
         to.emit(key, (b"SET", key, value), False)

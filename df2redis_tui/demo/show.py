@@ -14,6 +14,7 @@ from df2redis_tui.replication.handle import EngineHandle, TuneChange, TuneReques
 from df2redis_tui.telemetry.snapshot import EngineSnapshot
 
 _DRAIN_SECONDS: Final = 120.0
+_SETTLE_SECONDS: Final = 2.5
 
 
 class DemoEngine:
@@ -69,6 +70,8 @@ class DemoEngine:
             written = self._writer.read().get("written")
             self.written = written if isinstance(written, int) else 0
             self.drained = self._wait_drained(self._positions)
+            # A key near its expiry carries a later one on the target until its FLOW has been at rest for a moment.
+            self._engine.wait(_SETTLE_SECONDS if self.drained else 0)
         except Exception as failure:
             self.source_failure = str(failure)
         self._engine.request_stop(30.0)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from df2redis_tui.errors import printable
 from df2redis_tui.settings import Endpoint
@@ -15,7 +15,10 @@ from df2redis_tui.verify.side import Side
 
 _PAGE: Final = 512
 _SECOND_LOOKS: Final = 2
+_DOUBTFUL_MOST: Final = 20_000
 _PAUSE: Final = 0.3  # seconds before a key that differs is read again
+
+_Kind = Literal["missing", "extra", "different"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,13 @@ class Tolerance:
 
 class _Tally:
     def __init__(self, sample_limit: int) -> None:
-        self.keys = self.equal = self.missing = self.extra = self.different = 0
+        self.keys = self.equal = 0
+        self.kinds: dict[_Kind, int] = {"missing": 0, "extra": 0, "different": 0}
         self.samples: list[Difference] = []
         self._limit = sample_limit
 
-    def sample(self, db: int, key: bytes, reason: str) -> None:
+    def differs(self, db: int, key: bytes, kind: _Kind, reason: str) -> None:
+        self.kinds[kind] += 1
         if len(self.samples) < self._limit:
             self.samples.append(Difference(db, key, reason))
 
@@ -93,70 +98,87 @@ async def compare(
     """
     begin = time.monotonic()
     tally = _Tally(sample_limit)
+    ignored = tuple(ignore_prefixes)
     async with Side("source", source) as left, Side("target", target) as right:
         chosen = sorted({*(await left.databases()), *(await right.databases())} if dbs is None else set(dbs))
-        within = tolerance or Tolerance()
+        looker = _Looker(left, right, tolerance or Tolerance(), tally, page)
         for db in chosen:
             async for keys in left.pages(db, page):
-                wanted = [key for key in keys if not key.startswith(tuple(ignore_prefixes))]
-                await _compare_page(left, right, db, wanted, within, tally)
+                await looker.compare(db, [key for key in keys if not key.startswith(ignored)])
                 if progress is not None:
                     progress(tally.keys)
             async for keys in right.pages(db, page):
-                wanted = [key for key in keys if not key.startswith(tuple(ignore_prefixes))]
-                await _find_extra(left, right, db, wanted, tally)
+                await looker.find_extra(db, [key for key in keys if not key.startswith(ignored)])
+            await looker.look_again(db)
     return Comparison(
         tally.keys,
         tally.equal,
-        tally.missing,
-        tally.extra,
-        tally.different,
+        tally.kinds["missing"],
+        tally.kinds["extra"],
+        tally.kinds["different"],
         tuple(tally.samples),
         time.monotonic() - begin,
     )
 
 
-async def _compare_page(left: Side, right: Side, db: int, keys: list[bytes], within: Tolerance, tally: _Tally) -> None:
-    field_ttls = any(left.knows(c) for c in ("HPTTL", "FIELDTTL")) and right.knows("HPTTL")
-    doubtful, reasons = list(keys), dict[bytes, str]()
-    for look in range(1 + _SECOND_LOOKS):
-        if look and doubtful:
+class _Looker:
+    """Pages of keys on both sides. What differs is looked at again at the end of a database, if it is not too much."""
+
+    def __init__(self, left: Side, right: Side, within: Tolerance, tally: _Tally, page: int) -> None:
+        self._left = left
+        self._right = right
+        self._within = within
+        self._tally = tally
+        self._page = page
+        self._field_ttls = any(left.knows(c) for c in ("HPTTL", "FIELDTTL")) and right.knows("HPTTL")
+        self._doubtful: list[bytes] = []
+
+    async def compare(self, db: int, keys: list[bytes]) -> None:
+        found = await self._differences(db, keys)
+        self._tally.keys += len(keys)
+        self._tally.equal += len(keys) - len(found)
+        self._note(db, found)
+
+    async def find_extra(self, db: int, keys: list[bytes]) -> None:
+        held = await self._left.read(db, [("EXISTS", key) for key in keys])
+        found = await self._differences(db, [key for key, there in zip(keys, held, strict=True) if not there])
+        self._tally.keys += len(found)
+        self._note(db, found)
+
+    async def look_again(self, db: int) -> None:
+        """What expires meanwhile, or was just on its way, is no difference."""
+        doubtful, self._doubtful = self._doubtful, []
+        for look in range(_SECOND_LOOKS):
+            if not doubtful:
+                return
             await asyncio.sleep(_PAUSE)
+            still: dict[bytes, tuple[_Kind, str]] = {}
+            for begin in range(0, len(doubtful), self._page):
+                still |= await self._differences(db, doubtful[begin : begin + self._page])
+            self._tally.equal += len(doubtful) - len(still)
+            doubtful = list(still)
+            if look == _SECOND_LOOKS - 1:
+                for key, (kind, reason) in still.items():
+                    self._tally.differs(db, key, kind, reason)
+
+    def _note(self, db: int, found: dict[bytes, tuple[_Kind, str]]) -> None:
+        for key, (kind, reason) in found.items():
+            if len(self._doubtful) < _DOUBTFUL_MOST:
+                self._doubtful.append(key)
+            else:
+                self._tally.differs(db, key, kind, reason)
+
+    async def _differences(self, db: int, keys: list[bytes]) -> dict[bytes, tuple[_Kind, str]]:
         here, there = await asyncio.gather(
-            read_contents(left, db, doubtful, field_ttls=field_ttls),
-            read_contents(right, db, doubtful, field_ttls=field_ttls),
+            read_contents(self._left, db, keys, field_ttls=self._field_ttls),
+            read_contents(self._right, db, keys, field_ttls=self._field_ttls),
         )
-        reasons = {key: reason for key in doubtful if (reason := difference(here[key], there[key], within))}
-        doubtful = list(reasons)
-        if not doubtful:
-            break
-    tally.keys += len(keys)
-    tally.equal += len(keys) - len(reasons)
-    for key, reason in reasons.items():
-        if not there[key].exists:
-            tally.missing += 1
-        elif not here[key].exists:
-            tally.extra += 1
-        else:
-            tally.different += 1
-        tally.sample(db, key, reason)
-
-
-async def _find_extra(left: Side, right: Side, db: int, keys: list[bytes], tally: _Tally) -> None:
-    extra = keys
-    for look in range(1 + _SECOND_LOOKS):
-        if look and extra:
-            await asyncio.sleep(_PAUSE)
-        held, still = await asyncio.gather(
-            left.read(db, [("EXISTS", key) for key in extra]), right.read(db, [("EXISTS", key) for key in extra])
-        )
-        extra = [key for key, a, b in zip(extra, held, still, strict=True) if not a and b]
-        if not extra:
-            return
-    tally.keys += len(extra)
-    tally.extra += len(extra)
-    for key in extra:
-        tally.sample(db, key, "on the target only")
+        found: dict[bytes, tuple[_Kind, str]] = {}
+        for key in keys:
+            if reason := difference(here[key], there[key], self._within):
+                kind: _Kind = "missing" if not there[key].exists else "extra" if not here[key].exists else "different"
+                found[key] = kind, reason
+        return found
 
 
 def difference(here: Content, there: Content, within: Tolerance) -> str:

@@ -22,6 +22,7 @@ _VALUES: Final[dict[bytes, tuple[tuple[str, ...], tuple[str | int, ...]]]] = {
     b"stream": (("XRANGE",), ("-", "+")),
     b"ReJSON-RL": (("JSON.GET",), ("$",)),
 }
+_COUNTERS: Final = (b"last-generated-id", b"entries-added", b"max-deleted-entry-id")
 _ELEMENT_BYTES: Final = 64  # rough weight of one element when reads are grouped
 _GROUP_BYTES: Final = 8 << 20
 
@@ -77,9 +78,9 @@ async def _read_group(
     parts: dict[bytes, dict[str, object]] = {key: {} for key in keys}
     for key, value in values.items():
         parts[key]["value"] = _canonical(types[key], value)
-    for key in keys:
-        if types[key] == b"stream":
-            parts[key] |= await _stream_parts(side, db, key)
+    streams = await _stream_parts(side, db, [key for key in keys if types[key] == b"stream"])
+    for key, more in streams.items():
+        parts[key] |= more
     hashes = [key for key in keys if types[key] == b"hash"] if field_ttls else []
     fields = {key: list(found) for key in hashes if isinstance(found := parts[key]["value"], dict) and found}
     expiries = await _field_ttls(side, db, fields)
@@ -103,27 +104,32 @@ def _canonical(type_name: bytes, value: Reply) -> object:
     return value
 
 
-async def _stream_parts(side: Side, db: int, key: bytes) -> dict[str, object]:
-    info, groups = await side.read(db, [("XINFO", "STREAM", key), ("XINFO", "GROUPS", key)])
-    about = _fields(info)
-    counters = (b"last-generated-id", b"entries-added", b"max-deleted-entry-id")
-    parts: dict[str, object] = {name.decode(): about[name] for name in counters if about.get(name) is not None}
-    found: dict[object, object] = {}
-    for group in map(_fields, groups if isinstance(groups, list) else []):
-        name = _text(group[b"name"])
+async def _stream_parts(side: Side, db: int, keys: Sequence[bytes]) -> dict[bytes, dict[str, object]]:
+    """What streams hold besides their entries: counters, groups, consumers and what is pending."""
+    about = await side.read(db, [c for key in keys for c in (("XINFO", "STREAM", key), ("XINFO", "GROUPS", key))])
+    parts: dict[bytes, dict[str, object]] = {}
+    groups: list[tuple[bytes, bytes, dict[bytes, Reply]]] = []
+    for key, info, found in zip(keys, about[::2], about[1::2], strict=True):
+        counters = _fields(info)
+        parts[key] = {name.decode(): counters[name] for name in _COUNTERS if counters.get(name) is not None}
+        parts[key]["groups"] = frozenset()
+        if isinstance(found, list):
+            groups += [(key, _text(group[b"name"]), group) for group in map(_fields, found)]
+            parts[key]["groups"] = frozenset(name for owner, name, _ in groups if owner == key)
+    commands: list[Command] = []
+    for key, name, group in groups:
         most = max(1, _number(group[b"pending"]))
-        consumers, pending = await side.read(
-            db, [("XINFO", "CONSUMERS", key, name), ("XPENDING", key, name, "-", "+", most)]
-        )
+        commands += [("XINFO", "CONSUMERS", key, name), ("XPENDING", key, name, "-", "+", most)]
+    members = await side.read(db, commands)
+    for (key, name, group), consumers, pending in zip(groups, members[::2], members[1::2], strict=True):
         # Id, consumer and delivery count of what is pending; idle times are no content.
-        found[name] = (
+        parts[key][f"group {printable(name)}"] = (
             group[b"last-delivered-id"],
             frozenset(_text(_fields(c)[b"name"]) for c in consumers) if isinstance(consumers, list) else None,
             [(p[0], p[1], p[3]) for p in pending] if isinstance(pending, list) else repr(pending),
         )
         if b"entries-read" in group:
-            parts[f"entries read by {printable(name)}"] = group[b"entries-read"]
-    parts["groups"] = found
+            parts[key][f"entries read by {printable(name)}"] = group[b"entries-read"]
     return parts
 
 

@@ -254,7 +254,7 @@ def _stable_sync(server: Server, rate: int, seconds: float) -> StableSync:
     with source("--keys", 4000, "--rate", rate, "--seconds", seconds) as of, scratch() as directory:
         stamps = Stamps(server.client())
         stamps.start()
-        arguments = ["--source", of.url, "--target", server.url, "--log-format", "json", "--status-interval", "1"]
+        arguments = ["--source", of.url, "--target", server.url, "--log-format", "json", "--status-interval", "1s"]
         with Program(arguments, directory) as program:
             of.heard()
             said = of.heard()

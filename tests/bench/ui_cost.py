@@ -108,7 +108,8 @@ def first_paint(options: dict[str, object], runs: int = 5) -> str:
         terminal.drain(10.0, b"FLOW 0")
         times.append(time.monotonic() - terminal.began)
         terminal.close()
-    return f"{'first paint after the command (5 runs)':<58} median {statistics.median(times):.2f} s, worst {max(times):.2f} s"
+    label = "first paint after the command (5 runs)"
+    return f"{label:<58} median {statistics.median(times):.2f} s, worst {max(times):.2f} s"
 
 
 def key_to_paint(options: dict[str, object], presses: int, label: str) -> str:

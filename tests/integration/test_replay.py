@@ -99,7 +99,7 @@ def test_however_the_bytes_arrive(
 KNOBS = [
     ("--batch-size", "1", "--max-in-flight", "1"),
     ("--batch-size", "3", "--max-in-flight", "50"),
-    ("--batch-size", "100000", "--flush-interval", "0.5", "--max-in-flight", "2"),
+    ("--batch-size", "100000", "--flush-interval", "500ms", "--max-in-flight", "2"),
     ("--channel-entries", "10", "--channel-bytes", "65536"),
 ]
 

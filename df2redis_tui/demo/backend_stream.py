@@ -1,7 +1,7 @@
 """The embedded backend's own replication stream: every effect of every write, in execution order.
 
-Valkey has already resolved what is random, relative or nested: SPOP is SREM, TTLs are absolute, XADD has its id, MULTI and
-scripts are their inner commands, an expiry is a DEL.
+Valkey has already resolved what is random, relative or nested: SPOP is SREM, TTLs are absolute, XADD has its id,
+MULTI and scripts are their inner commands, an expiry is a DEL.
 """
 
 from __future__ import annotations

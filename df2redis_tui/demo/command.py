@@ -221,7 +221,9 @@ def _front_end(engine: EngineHandle, settings: Settings) -> int:
 
 @contextmanager
 def _signals_as_interrupt() -> Iterator[None]:
-    """While servers start or are compared, SIGTERM and SIGHUP end the demo as Ctrl-C does; the front ends have their own."""
+    """While servers start or are compared, SIGTERM and SIGHUP end the demo as Ctrl-C does; the front ends have their
+    own.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

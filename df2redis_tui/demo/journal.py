@@ -1,9 +1,9 @@
 """From the backend's replication stream to shard journals and full syncs, one command after the other.
 
-Two moments matter. *Queueing* a command puts it into the mirror's pipeline; then it is decided whether a running full sync
-must first read the old value of its keys. *Emission* happens when the mirror's reply arrives, in the same order; then
-records get their LSNs and values and records enter the FLOWs. So a base value always stands before the first record of its
-key and holds nothing of what the records repeat.
+Two moments matter. *Queueing* a command puts it into the mirror's pipeline; then it is decided whether a running
+full sync must first read the old value of its keys. *Emission* happens when the mirror's reply arrives, in the same
+order; then records get their LSNs and values and records enter the FLOWs. So a base value always stands before the
+first record of its key and holds nothing of what the records repeat.
 """
 
 from __future__ import annotations

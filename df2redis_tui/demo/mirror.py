@@ -1,8 +1,8 @@
 """A second embedded server that holds the state exactly at the journal's position.
 
-The backend runs ahead of the journal; what a RENAME moved or what a key held when the snapshot reached it can't be asked
-there. The mirror is written by one pipelined connection only, so a query in that pipeline sees precisely the commands
-before it. It runs in import mode: it expires nothing by itself, the backend's DELs do that.
+The backend runs ahead of the journal; what a RENAME moved or what a key held when the snapshot reached it can't be
+asked there. The mirror is written by one pipelined connection only, so a query in that pipeline sees precisely the
+commands before it. It runs in import mode: it expires nothing by itself, the backend's DELs do that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class MirrorDiverged(RuntimeError):
 
 
 class Mirror:
-    """The ordered pipeline. `request` is synchronous: call order is execution order, and `done` callbacks run in it too."""
+    """The ordered pipeline. `request` is synchronous: call order is execution order, and `done` callbacks run in it
+    too.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, after_read: Callable[[], None]

@@ -175,7 +175,9 @@ class Rewriter:
         return Rewrite(((db, args[1]), (int(args[2]), args[1])), [(db, args[1], [name, args[1], args[2]])])
 
     def _truncated(self, db: int, name: bytes, args: list[bytes], target: bytes) -> Rewrite:
-        """A STORE that Dragonfly journals by itself: whole in one shard, `NAME key` in each of two (the result is lost)."""
+        """A STORE that Dragonfly journals by itself: whole in one shard, `NAME key` in each of two (the result is
+        lost).
+        """
         source = args[1]
         touched = ((db, source), (db, target))
         if self._shard_of(source) == self._shard_of(target):
@@ -278,7 +280,9 @@ class Rewriter:
         return Rewrite(((db, key),), [], (), ((db, first_entry),), exact)
 
     def _minid(self, first: bytes) -> list[bytes]:
-        """Recorded: 1.40 says `MINID id` with the first entry that stays, 1.27 `MINID = id` with the last one removed."""
+        """Recorded: 1.40 says `MINID id` with the first entry that stays, 1.27 `MINID = id` with the last one
+        removed.
+        """
         if self._release.since(28):
             return [b"MINID", first]
         ms, _, seq = first.partition(b"-")

@@ -1,4 +1,6 @@
-"""The engine of a demo as the front ends see it: asked to stop, it first ends the writing and lets everything arrive."""
+"""The engine of a demo as the front ends see it: asked to stop, it first ends the writing and lets everything
+arrive.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A seeded writer over every family of write commands, at a steady rate, and the child process that fills and writes."""
+"""A seeded writer over every family of write commands, at a steady rate, and the child process that fills and
+writes.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,7 @@ class Writer:
         rng, key = self._rng, self._key("zset")
         match rng.randrange(6):
             case 0 | 1:
-                pipe.zadd(key, {f"m{rng.randrange(60)}": rng.randrange(100), f"m{rng.randrange(60)}": rng.random()})
+                pipe.zadd(key, {f"m{rng.randrange(60)}": rng.randrange(100), "always": rng.random()})
             case 2:
                 pipe.zincrby(key, rng.randrange(10), f"m{rng.randrange(60)}")
             case 3:

@@ -108,7 +108,7 @@ def detail_lines(
     half = width // 2 if width >= 100 else width
     state = f"{v.glyph} {v.word}" + (f": {v.reason}" if v.reason else "")
     title = heading(f"FLOW {flow.flow}", width, glyphs, f"{v.phase_glyph} {v.phase} {glyphs.dot} {state}", v.role)
-    gauge = max(8, min(30, half - 46))
+    gauge = max(6, min(30, half - 52))
 
     def gauge_fact(label: str, ratio: float, role: str, text: str) -> Line:
         return (
@@ -181,7 +181,7 @@ def report_lines(
     if len(out) > 3:
         out.append(BLANK)
     half = width // 2 if width >= 100 else width
-    copied = [heading("Copied", half, glyphs), fact("keys", fmt.count(report.keys_copied))]
+    copied = [heading("Copied", half, glyphs), fact("keys", f"{fmt.count(report.keys_copied):>14}", "strong")]
     most = max((n for _, n in report.keys_by_type), default=0)
     for kind, number in report.keys_by_type:
         gauge = fmt.bar_spans(number / most if most else 0, max(6, min(24, half - 40)), "bar-node", glyphs)
@@ -189,7 +189,7 @@ def report_lines(
     copied += [
         fact("entries", f"{fmt.count(report.entries)}, {fmt.rate(report.entries_per_second)} on average"),
         fact("bytes", f"{fmt.size(report.bytes_in)} read, {fmt.size(report.bytes_out)} written"),
-        fact("batches", fmt.count(report.batches)),
+        fact("batches", f"{fmt.count(report.batches):>14}"),
     ]
     letters = f"{fmt.count(report.dead_letters)} in {report.dead_letter_file}" if report.dead_letters else "nothing"
     took = [heading("Time and trouble", half, glyphs)]
@@ -198,9 +198,9 @@ def report_lines(
         gauge = fmt.bar_spans(seconds / longest if longest else 0, max(6, min(24, half - 40)), "bar-progress", glyphs)
         took.append((Span(f"   {name:<18}", "label"), Span(f"{fmt.duration(seconds):>14} ", "value"), *gauge))
     took += [
-        fact("retries", fmt.count(report.retries)),
-        fact("redirects", fmt.count(report.redirects)),
-        fact("error replies", fmt.count(report.errors), "crit" if report.errors else "value"),
+        fact("retries", f"{fmt.count(report.retries):>14}"),
+        fact("redirects", f"{fmt.count(report.redirects):>14}"),
+        fact("error replies", f"{fmt.count(report.errors):>14}", "crit" if report.errors else "value"),
         fact("not copied", letters, "crit" if report.dead_letters else "ok"),
         fact("memory", f"{fmt.size(snap.rss_bytes)} now, {fmt.size(report.peak_rss_bytes)} at most"),
     ]

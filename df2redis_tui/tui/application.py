@@ -128,7 +128,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.exit()
             return
         while not self.engine.done:  # noqa: ASYNC110 (the engine lives on another thread)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
         self.sample()
         self.run_ended()
 

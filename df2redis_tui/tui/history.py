@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Protocol, TypeVar
 
 from df2redis_tui.telemetry.format import scale_top
@@ -29,6 +30,8 @@ class History:
         self.events: deque[EventRecord] = deque(maxlen=RECORDS)
         self.top = 1.0  # the common scale of all FLOWs' rates
         self._seq = -1
+        self._most = -1.0
+        self._taken = 0
 
     def take(self, snap: EngineSnapshot) -> None:
         """Remember a snapshot, unless it is the last one again."""
@@ -39,7 +42,11 @@ class History:
         for flow in snap.flows:
             self.flow_rates.setdefault(flow.flow, deque(maxlen=POINTS)).append(flow.entries_per_s)
             self.flow_fill.setdefault(flow.flow, deque(maxlen=POINTS)).append(flow.channel_fill)
-        self.top = scale_top([max(rates, default=0.0) for rates in self.flow_rates.values()])
+        most = max((flow.entries_per_s for flow in snap.flows), default=0.0)
+        self._taken += 1
+        if most > self._most or self._taken % 20 == 0:
+            self._most = max((max(rates) for rates in self.flow_rates.values()), default=0.0)
+            self.top = scale_top([self._most])
         _append_newer(self.batches, snap.batches)
         _append_newer(self.events, snap.events)
 
@@ -51,6 +58,7 @@ class History:
 _Record = TypeVar("_Record", bound=_Numbered)
 
 
-def _append_newer(known: deque[_Record], seen: Iterable[_Record]) -> None:
+def _append_newer(known: deque[_Record], seen: Sequence[_Record]) -> None:
     newest = known[-1].seq if known else -1
-    known.extend(record for record in seen if record.seq > newest)
+    fresh = list(takewhile(lambda record: record.seq > newest, reversed(seen)))
+    known.extend(reversed(fresh))

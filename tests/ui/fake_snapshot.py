@@ -41,9 +41,9 @@ def wave(t: float, seed: int, low: float, high: float, period: float = 17.0) -> 
 
 def _grade(channel: float, limiter: float, wait: float) -> tuple[Health, str]:
     if channel > 0.8:
-        return Health.CRITICAL, f"channel {channel:.0%} > 80 %"
+        return Health.CRITICAL, f"channel {channel * 100:.0f} % > 80 %"
     if limiter > 0.9:
-        return Health.CRITICAL, f"limiter {limiter:.0%} > 90 %"
+        return Health.CRITICAL, f"limiter {limiter * 100:.0f} % > 90 %"
     if channel >= 0.5:
         return Health.WARNING, f"channel {channel * 100:.0f} % ≥ 50 %"
     if limiter >= 0.7:

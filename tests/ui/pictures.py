@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 _TEXT = re.compile(r'(<text class="[^"]*" x=")([\d.]+)(" y="[^"]*" textLength=")([\d.]+)("[^>]*>)([^<]*)(</text>)')
-_FONT = re.compile(r"font-family: Fira Code, monospace|font-family: \"?Fira Code\"?[^;]*;")
 
 
 def steady(svg: str) -> str:
@@ -28,7 +27,8 @@ def steady(svg: str) -> str:
         cell = float(length) / cells
         return f"{head}{float(x) + lead * cell:.2f}{mid}{float(length) - (lead + trail) * cell:.2f}{tail}{body}{end}"
 
-    return _TEXT.sub(move, svg)
+    # A cell is 12.2 wide at 20px; DejaVu Sans Mono, which rsvg takes, fills it at 20.27px (rsvg knows no textLength).
+    return _TEXT.sub(move, svg).replace("font-size: 20px", "font-size: 20.27px")
 
 
 def to_png(svg: Path, png: Path) -> None:

@@ -18,6 +18,8 @@ from df2redis_tui.tui.screens.page import Page
 from df2redis_tui.tui.screens.report import ReportPage
 from df2redis_tui.tui.screens.target import TargetPage
 from df2redis_tui.tui.widgets.bars import Banner, KeyBar, StatusLine, TuneBar
+from df2redis_tui.tui.widgets.painted import Painted
+from df2redis_tui.tui.wire import FineCompositor
 
 if TYPE_CHECKING:
     from df2redis_tui.tui.application import ReplicationApp
@@ -32,6 +34,10 @@ class Frame(Screen[None], inherit_bindings=False):
     """Pages are made when they are first wanted, and kept."""
 
     ready = False  # whether its widgets exist
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = FineCompositor()
 
     @property
     def ui(self) -> ReplicationApp:
@@ -48,6 +54,10 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.page: Page = self.query_one(OverviewPage)
+        self._all = self.query_one("#all")
+        self._banner = self.query_one(Banner)
+        self._bars: list[Painted] = [self.query_one(StatusLine), self.query_one(TuneBar), self.query_one(KeyBar)]
+        self._banner_rows = 0
         self.ready = True
         self._fit()
 
@@ -79,13 +89,15 @@ class Frame(Screen[None], inherit_bindings=False):
 
     def redraw(self) -> None:
         """Draw what has changed."""
-        if not self.query_one("#all").display:
+        if not self._all.display:
             return
-        banner = self.query_one(Banner)
-        rows = banner.wanted()
-        banner.set_class(rows > 0, "-shown")
-        banner.styles.height = max(1, rows)
-        for bar in (self.query_one(StatusLine), banner, self.query_one(TuneBar), self.query_one(KeyBar)):
-            if bar.display:
-                bar.repaint()
+        rows = self._banner.wanted()
+        if rows != self._banner_rows:
+            self._banner_rows = rows
+            self._banner.set_class(rows > 0, "-shown")
+            self._banner.styles.height = max(1, rows)
+        for bar in self._bars:
+            bar.repaint()
+        if rows:
+            self._banner.repaint()
         self.page.redraw()

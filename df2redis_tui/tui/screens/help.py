@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from textual.app import ComposeResult
 
 from df2redis_tui.telemetry.chart import heading
@@ -10,6 +12,8 @@ from df2redis_tui.telemetry.view_pages import BLANK, columns
 from df2redis_tui.tui.actions import ACTIONS, BATCHES, ENGINE, SCREENS, TUNING, VIEW, Action
 from df2redis_tui.tui.screens.page import Page
 from df2redis_tui.tui.widgets.text_page import TextPage
+
+_KEYS = 17  # cells of the column of keys
 
 
 class HelpPage(Page):
@@ -27,26 +31,33 @@ class HelpPage(Page):
     def _group(self, group: str, width: int) -> list[Line]:
         return [
             heading(group, width, self.ui.glyphs),
-            *(self._row(action, width) for action in ACTIONS if action.group == group),
+            *(line for action in ACTIONS if action.group == group for line in self._rows(action, width)),
         ]
 
-    def _row(self, action: Action, width: int) -> Line:
+    def _rows(self, action: Action, width: int) -> list[Line]:
         why = self.ui.why_not(action.id, anywhere=True)
         keys = self.ui.keys_of(action.id) or "no key"
         text = action.help + (f" ({why})" if why else "")
-        return (
-            Span(f"  {fit(keys, 14, self.ui.glyphs)}", "key-off" if why or keys == "no key" else "key"),
-            Span(fit(self.ui.glyphs.plain(text), max(0, width - 17), self.ui.glyphs), "dim" if why else "value"),
-        )
+        role = "dim" if why else "value"
+        first, *more = wrap(self.ui.glyphs.plain(text), max(20, width - _KEYS - 3)) or [""]
+        return [
+            (
+                Span(f"  {fit(keys, _KEYS - 2, self.ui.glyphs)} ", "key-off" if why or keys == "no key" else "key"),
+                Span(first, role),
+            ),
+            *((Span(" " * (_KEYS + 1)), Span(line, role)) for line in more),
+        ]
 
     def _marks(self, width: int) -> list[Line]:
         g = self.ui.glyphs
         rows = (
             (g.healthy, "ok", "healthy", "channel < 50 %, limiter < 70 %, open batch waits < 5 s"),
-            (g.warning, "warn", "warning", f"from there; {g.critical} is next"),
+            (g.warning, "warn", "warning", "channel 50-80 %, limiter 70-90 %, open batch waits 5-10 s"),
             (g.critical, "crit", "critical", "channel > 80 %, limiter > 90 %, open batch waits > 10 s"),
         )
         out = [heading("Marks", width, g)]
         for mark, role, word, text in rows:
-            out.append((Span(f"  {mark} {word:<11} ", role), Span(fit(text, max(0, width - 17), g), "value")))
+            for index, part in enumerate(wrap(g.plain(text), max(20, width - _KEYS - 3))):
+                head = Span(f"  {mark} {word:<13}", role) if index == 0 else Span(" " * (_KEYS + 1))
+                out.append((head, Span(part, "value")))
         return out

@@ -47,9 +47,6 @@ class OverviewPage(Page):
         self.place()
         super().redraw()
 
-    def on_resize(self) -> None:
-        self.place()
-
     def place(self) -> None:
         """Panels or a table, in how many columns, and what else there is room for."""
         state, size = self.ui.state, self.size
@@ -93,6 +90,8 @@ class OverviewPage(Page):
                 if panel.flow not in flows:
                     panel.remove()
             grid.mount_all(FlowPanel(n) for n in flows if n not in known)
+            self.call_after_refresh(self.forget)
+            self.call_after_refresh(self.redraw)
         height = -(-len(flows) // columns) * PANEL_ROWS if columns else 0
         grid.styles.grid_size_columns = max(1, columns)
         grid.styles.height = height

@@ -23,6 +23,7 @@ class Page(Container):
 
     def __init__(self) -> None:
         super().__init__(id=f"page-{self.page}", classes="body")
+        self._painted: list[Painted] = []
 
     @property
     def ui(self) -> ReplicationApp:
@@ -30,9 +31,22 @@ class Page(Container):
 
     def redraw(self) -> None:
         """Called for every new snapshot while this page is displayed."""
-        for widget in self.query(Painted):
+        for widget in self.painted:
             if widget.display:
                 widget.repaint()
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    @property
+    def painted(self) -> list[Painted]:
+        """Everything on this page that is drawn; `forget` after mounting something."""
+        if not self._painted:
+            self._painted = list(self.query(Painted))
+        return self._painted
+
+    def forget(self) -> None:
+        self._painted = []
 
     def scroller(self) -> Scrollable | None:
         """What the arrow keys move."""

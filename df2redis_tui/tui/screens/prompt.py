@@ -163,8 +163,7 @@ class DrainDialog(ModalScreen[None]):
                 (Span(" Draining", "heading"),),
                 (
                     Span(
-                        f" {plural(left, 'FLOW')} left, {plural(batches, 'batch').replace('batchs', 'batches')} in flight, "
-                        f"{si(waiting)} entries waiting",
+                        f" {plural(left, 'FLOW')} left, {batches:,} batches in flight, {si(waiting)} entries waiting",
                         "value",
                     ),
                 ),

@@ -9,7 +9,7 @@ from textual import events
 
 from df2redis_tui.telemetry import format as fmt
 from df2redis_tui.telemetry.format import Line, Span
-from df2redis_tui.telemetry.view import tune_line
+from df2redis_tui.telemetry.view import knobs_of, tune_line
 from df2redis_tui.telemetry.view_status import status_lines, status_view
 from df2redis_tui.tui.actions import ACTIONS
 from df2redis_tui.tui.widgets.painted import Painted
@@ -34,6 +34,9 @@ class Entry(NamedTuple):
 
 class StatusLine(Painted):
     """How far, how fast, is it healthy, what holds it back. Always live, also while the view is frozen."""
+
+    def depends(self) -> object:
+        return status_view(self.ui.state.live, self.glyphs), self.ui.state.frozen
 
     def lines(self, width: int, height: int) -> list[Line]:
         state = self.ui.state
@@ -74,6 +77,10 @@ class Banner(Painted):
 class TuneBar(Painted):
     """The knobs in force and the last change."""
 
+    def depends(self) -> object:
+        state = self.ui.state
+        return knobs_of(state.live, state.scope), state.live.configured, state.scope, state.note
+
     def lines(self, width: int, height: int) -> list[Line]:
         state = self.ui.state
         return [tune_line(state.live, state.scope, width, state.note, self.glyphs)]
@@ -99,6 +106,10 @@ class KeyBar(Painted):
                 rank = action.footer - 10 if action.screens else action.footer
                 out.append(Entry(rank, key, action.title, action.id))
         return sorted(out, key=lambda e: e.action in _LAST)
+
+    def depends(self) -> object:
+        live = self.ui.state.live
+        return self.ui.screen_name, live.phase, live.exit_code, bool(live.flows)
 
     def lines(self, width: int, height: int) -> list[Line]:
         gap = 3 if width >= 100 else 2

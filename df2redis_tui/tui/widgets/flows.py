@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from textual import events
@@ -18,10 +19,17 @@ from df2redis_tui.tui.widgets.painted import Painted
 HISTORY_CELLS = 60
 
 
+def rates_of(state: UiState, flow: int, plain: bool) -> tuple[float, ...]:
+    """The newest rates of a FLOW, as many as are drawn; none with `plain`."""
+    rates = state.history.rates(flow)
+    return () if plain else tuple(islice(reversed(rates), HISTORY_CELLS))[::-1]
+
+
 def view_of(state: UiState, flow: Any, glyphs: Any, plain: bool = False) -> Any:
     """The view model of one FLOW with its history; `plain` leaves the history out."""
-    rates = () if plain else list(state.history.rates(flow.flow))[-HISTORY_CELLS:]
-    return flow_view(flow, glyphs, rates=rates, top=state.history.top, common=state.snap.knobs)
+    return flow_view(
+        flow, glyphs, rates=rates_of(state, flow.flow, plain), top=state.history.top, common=state.snap.knobs
+    )
 
 
 class FlowPanel(Painted):
@@ -30,6 +38,12 @@ class FlowPanel(Painted):
     def __init__(self, flow: int) -> None:
         super().__init__(id=f"flow-{flow}")
         self.flow = flow
+
+    def depends(self) -> object:
+        state = self.ui.state
+        flow = next((f for f in state.snap.flows if f.flow == self.flow), None)
+        rates = rates_of(state, self.flow, self.ui.settings.low_bandwidth)
+        return flow, rates, state.history.top, state.snap.knobs, state.selected == self.flow
 
     def lines(self, width: int, height: int) -> list[Line]:
         state = self.ui.state
@@ -57,6 +71,11 @@ class FlowTable(Painted):
         super().__init__()
         self._first = 0
         self._rows: list[int] = []
+
+    def depends(self) -> object:
+        state = self.ui.state
+        rates = [rates_of(state, f.flow, self.ui.settings.low_bandwidth) for f in state.snap.flows]
+        return state.snap.flows, rates, state.history.top, state.selected, state.sort, state.descending
 
     def lines(self, width: int, height: int) -> list[Line]:
         state = self.ui.state
@@ -105,12 +124,18 @@ class FlowTable(Painted):
 class TotalsLine(Painted):
     """What has gone through all FLOWs together."""
 
+    def depends(self) -> object:
+        return self.ui.state.snap.totals, self.ui.state.snap.rss_bytes // 100_000
+
     def lines(self, width: int, height: int) -> list[Line]:
         return [totals_line(self.ui.state.snap, width)]
 
 
 class NodeList(Painted):
     """The target's servers with their share of the work."""
+
+    def depends(self) -> object:
+        return self.ui.state.snap.nodes, self.ui.state.snap.target
 
     def lines(self, width: int, height: int) -> list[Line]:
         snap = self.ui.state.snap
@@ -128,6 +153,9 @@ class NodeList(Painted):
 
 class RateChart(Painted):
     """The rate of all FLOWs over the last minutes."""
+
+    def depends(self) -> object:
+        return tuple(self.ui.state.history.total)
 
     def lines(self, width: int, height: int) -> list[Line]:
         state = self.ui.state

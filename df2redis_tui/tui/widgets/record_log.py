@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TypeVar
 
 from textual import events
@@ -23,7 +24,7 @@ class RecordLog(Painted):
     def __init__(
         self,
         title: str,
-        source: Callable[[], Iterable[BatchRecord | EventRecord]],
+        source: Callable[[], Sequence[BatchRecord | EventRecord]],
         draw: Callable[..., Line],
         words: Callable[..., str],
         *,
@@ -51,16 +52,20 @@ class RecordLog(Painted):
 
     def records(self) -> list[BatchRecord | EventRecord]:
         """Those which pass the filter; only what is new is looked at."""
-        all_of_them = list(self._source())
-        for record in all_of_them:
-            if record.seq > self._seen:
-                self._seen = record.seq
-                if self.filter.passes(record):
-                    self._known.append(record)
-        oldest = all_of_them[0].seq if all_of_them else 0
+        every = self._source()
+        fresh = list(takewhile(lambda record: record.seq > self._seen, reversed(every)))
+        if fresh:
+            self._seen = fresh[0].seq
+            self._known.extend(record for record in reversed(fresh) if self.filter.passes(record))
+        oldest = every[0].seq if every else 0
         while self._known and self._known[0].seq < oldest:
             del self._known[0]
         return self._known
+
+    def depends(self) -> object:
+        records = self.records()
+        ends = (records[0].seq, records[-1].seq) if records else None
+        return ends, len(records), self.filter, self.cursor
 
     def lines(self, width: int, height: int) -> list[Line]:
         records = self.records()

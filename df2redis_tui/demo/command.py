@@ -116,7 +116,7 @@ async def _compare(settings: Settings) -> Comparison:
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Callable[[Endpoint, Endpoint, Path], Settings]]:
     parser = Parser(
         prog="df2redis-tui demo",
-        description="Copies a look-alike of Dragonfly into an embedded server while it is written to, and compares them.",
+        description="Copies a look-alike of Dragonfly into an embedded server under writes, and compares them.",
         formatter_class=Layout,
         allow_abbrev=False,
         conflict_handler="resolve",  # --keys is a number here, and the key map of the display in `run`

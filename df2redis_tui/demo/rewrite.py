@@ -66,13 +66,15 @@ class Rewriter:
         self._shard_of = shard_of
         self._now_ms = now_ms or (lambda: int(time.time() * 1000))
         self._special: dict[bytes, Callable[[int, bytes, list[bytes]], Rewrite]] = {
-            b"SET": self._set, b"MSET": self._mset, b"MSETNX": self._mset, b"DEL": self._delete, b"UNLINK": self._delete,
-            b"RENAME": self._rename, b"RENAMENX": self._rename, b"COPY": self._copy, b"RESTORE": self._restore,
-            b"MOVE": self._move, b"SORT": self._sort, b"GEORADIUS": self._geo_store, b"GEORADIUSBYMEMBER": self._geo_store,
-            b"LMOVE": self._list_move, b"RPOPLPUSH": self._list_move, b"SMOVE": self._set_move, b"PFCOUNT": self._count,
-            b"XADD": self._xadd, b"XTRIM": self._xtrim, b"XGROUP": self._xgroup, b"HPEXPIREAT": self._field_expiry,
-            b"HPERSIST": self._field_persist, b"HSETEX": self._field_set,
-            b"FLUSHALL": self._flush, b"FLUSHDB": self._flush,
+            b"SET": self._set, b"MSET": self._mset, b"MSETNX": self._mset, b"DEL": self._delete,
+            b"UNLINK": self._delete, b"RENAME": self._rename, b"RENAMENX": self._rename, b"COPY": self._copy,
+            b"RESTORE": self._restore, b"MOVE": self._move, b"SORT": self._sort, b"GEORADIUS": self._geo_store,
+            b"GEORADIUSBYMEMBER": self._geo_store, b"LMOVE": self._list_move,
+            b"RPOPLPUSH": self._list_move, b"SMOVE": self._set_move,
+            b"PFCOUNT": self._count, b"XADD": self._xadd, b"XTRIM": self._xtrim, b"XGROUP": self._xgroup,
+            b"HPEXPIREAT": self._field_expiry, b"HPERSIST": self._field_persist,
+            b"HSETEX": self._field_set, b"FLUSHALL": self._flush,
+            b"FLUSHDB": self._flush,
         }  # fmt: skip
 
     def rewrite(self, db: int, args: list[bytes]) -> Rewrite:

@@ -70,6 +70,12 @@ class Glyphs:
         """`text` with the signs this set lacks written in ASCII."""
         return text if self.name != "ascii" else text.translate(_ASCII_SIGNS)
 
+    def only(self, text: str) -> str:
+        """`text` as it can be shown: with the ASCII set nothing else gets through, whatever a server says."""
+        if self.name != "ascii" or text.isascii():
+            return text
+        return self.plain(text).encode("ascii", "replace").decode()
+
 
 _ASCII_SIGNS = str.maketrans(
     {"·": "-", "→": "->", "…": "~", "≥": ">=", "≤": "<=", "—": "-", "–": "-", "×": "x", "µ": "u", "‖": "|", "↻": "@"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from df2redis_tui.telemetry.format import Line
+from df2redis_tui.telemetry.format import Line, Span
 from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
 from df2redis_tui.telemetry.snapshot import EngineSnapshot
 from df2redis_tui.telemetry.view_flow import flow_view
@@ -52,4 +52,5 @@ def live_text(snap: EngineSnapshot, width: int, height: int, glyphs: Glyphs = UN
         lines.append(header_line(columns, width, glyphs=glyphs))
         room = height - len(lines)
         lines.extend(row_line(flow_view(f, glyphs), columns, width, glyphs) for f in snap.flows[:room])
-    return Text("\n").join(as_text(line) for line in lines[:height])
+    shown = [tuple(Span(glyphs.only(text), role) for text, role in line) for line in lines[:height]]
+    return Text("\n").join(as_text(line) for line in shown)

@@ -241,6 +241,8 @@ def _top_border(view: FlowView, width: int, glyphs: Glyphs, selected: bool) -> L
     state = f" {view.glyph} {view.word} "
     phase = f" {view.short_phase if width < 44 else view.phase} "
     fill = width - 4 - len(title) - len(tuned) - len(phase) - len(state)
+    if fill < 0:  # the health matters more
+        phase, fill = "", fill + len(phase)
     return (
         Span(corners[0] + horizontal, role),
         Span(title, "title"),

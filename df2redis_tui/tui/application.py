@@ -130,7 +130,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         while not self.engine.done:  # noqa: ASYNC110 (the engine lives on another thread)
             await asyncio.sleep(0.25)
         self.sample()
-        self.run_ended()
+        await self.run_ended()
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = error
@@ -233,13 +233,13 @@ class ReplicationApp(App[None], inherit_bindings=False):
         if inspect.isawaitable(result):
             await result
 
-    def go(self, page: str) -> None:
+    async def go(self, page: str) -> None:
         if self.screen_name != page:
             self._trail.append(self.screen_name)
-            self.frame.go(page)
+            await self.frame.go(page)
 
-    def back(self) -> None:
-        self.frame.go(self._trail.pop() if self._trail else "overview")
+    async def back(self) -> None:
+        await self.frame.go(self._trail.pop() if self._trail else "overview")
 
     def quit(self) -> None:
         """Drain and leave; the second time leave now; at once when the run has ended."""
@@ -260,7 +260,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.push_screen(DrainDialog())
             self.sample()
 
-    def run_ended(self) -> None:
+    async def run_ended(self) -> None:
         """The engine has ended: leave when that was asked for, else show the report."""
         if self._ended:
             return
@@ -270,4 +270,4 @@ class ReplicationApp(App[None], inherit_bindings=False):
         else:
             self.state.frozen = False
             self.sample()
-            self.go("report")
+            await self.go("report")

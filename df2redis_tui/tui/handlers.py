@@ -96,8 +96,8 @@ def _freeze(ui: ReplicationApp) -> None:
 
 
 def _go(page: str) -> Handler:
-    def go(ui: ReplicationApp) -> None:
-        ui.go(page)
+    async def go(ui: ReplicationApp) -> None:
+        await ui.go(page)
 
     return go
 

@@ -199,7 +199,7 @@ def make_snapshot(
         bottleneck=verdict,
         source=SourceInfo("10.0.3.7:6379", "df-v1.40.1", flows, "7c0ffee" * 5, KEYS, True, "connected"),
         target=TargetInfo(
-            ",".join(names[:1]) + (",…" if nodes > 1 else ""),
+            ",".join(names[:1]) + (",10.0.4.2:7001" if nodes > 1 else ""),
             "valkey",
             "9.1.0",
             nodes > 1,

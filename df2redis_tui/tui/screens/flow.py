@@ -31,12 +31,11 @@ class FlowPage(Page):
         state = self.ui.state
         return [b for b in state.history.batches if b.flow == state.selected]
 
-    def redraw(self) -> None:
+    def prepare(self) -> None:
         log = self.query_one(RecordLog)
         spare = self.size.height - 28
         log.set_class(spare >= 4, "-shown")
         log.styles.height = max(1, spare)
-        super().redraw()
 
     def selected_changed(self) -> None:
         """Another FLOW: its list starts anew."""

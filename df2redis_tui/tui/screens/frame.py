@@ -73,7 +73,7 @@ class Frame(Screen[None], inherit_bindings=False):
         message.display = not enough
         message.update(f"need {LEAST[0]}x{LEAST[1]}, have {width}x{height}")
 
-    def go(self, name: str) -> None:
+    async def go(self, name: str) -> None:
         """Display another page."""
         if self.page.page == name:
             return
@@ -84,7 +84,7 @@ class Frame(Screen[None], inherit_bindings=False):
             self.page.display = True
         else:
             self.page = PAGES[name]()
-            self.query_one("#all").mount(self.page, after=self.query_one(Banner))
+            await self._all.mount(self.page, after=self.query_one(Banner))
         self.call_after_refresh(self.redraw)
 
     def redraw(self) -> None:

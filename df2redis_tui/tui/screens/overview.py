@@ -43,11 +43,7 @@ class OverviewPage(Page):
             yield RecordLog("Batches", lambda: history.batches, batch_line, batch_words, id="mini-batches")
             yield RecordLog("Events", lambda: history.events, event_line, event_words, id="mini-events")
 
-    def redraw(self) -> None:
-        self.place()
-        super().redraw()
-
-    def place(self) -> None:
+    def prepare(self) -> None:
         """Panels or a table, in how many columns, and what else there is room for."""
         state, size = self.ui.state, self.size
         flows = tuple(f.flow for f in state.snap.flows)

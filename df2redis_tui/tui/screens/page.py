@@ -24,13 +24,23 @@ class Page(Container):
     def __init__(self) -> None:
         super().__init__(id=f"page-{self.page}", classes="body")
         self._painted: list[Painted] = []
+        self._ready = False  # whether its widgets exist
 
     @property
     def ui(self) -> ReplicationApp:
         return cast("ReplicationApp", self.app)
 
+    def on_mount(self) -> None:
+        self._ready = True
+
+    def prepare(self) -> None:
+        """Arrange the widgets for what there is to show now."""
+
     def redraw(self) -> None:
         """Called for every new snapshot while this page is displayed."""
+        if not self._ready:
+            return
+        self.prepare()
         for widget in self.painted:
             if widget.display:
                 widget.repaint()

@@ -11,7 +11,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from df2redis_tui.telemetry.format import Line, clip, line_text
+from df2redis_tui.telemetry.format import Line, Span, clip, line_text
 from df2redis_tui.telemetry.glyphs import Glyphs
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Painted(Widget):
             return
         self._drawn = drawn
         new = [clip(line, width) for line in self.lines(width, height)[:height]]
+        if self.glyphs.name == "ascii":
+            only = self.glyphs.only
+            new = [clip(tuple(Span(only(text), role) for text, role in line), width) for line in new]
         old, self._lines = self._lines, new
         if len(old) != len(new):
             self.refresh()

@@ -145,11 +145,11 @@ def batch_line(record: BatchRecord, width: int, glyphs: Glyphs = UNICODE) -> Lin
     nodes = f"{record.nodes} node{'s' if record.nodes != 1 else ' '}"
     mark = glyphs.critical if record.failed else glyphs.warning if slow else " "
     head = (
-        Span(f" {fmt.clock(record.at, millis=width >= 70)} ", "dim"),
+        Span(f" {fmt.clock(record.at, millis=width >= 96)} ", "dim"),
         Span(f" F{record.flow:<3}", "accent"),
         Span(f"#{fmt.count(record.batch):<9}", role),
         Span(f"{fmt.count(record.entries):>9}", role),
-        Span(" entries  " if width >= 76 else " ", "label"),
+        Span(" entries  " if width >= 96 else " ent  ", "label"),
         Span(f"{fmt.size(record.bytes):>7}  ", role),
         *((Span(f"{nodes:>9}  ", "value"),) if width >= 96 else ()),
         Span(f"{fmt.millis(record.ms):>7} ", "warn" if slow else role),

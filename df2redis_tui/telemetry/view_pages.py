@@ -63,30 +63,7 @@ def target_lines(snap: EngineSnapshot, width: int, glyphs: Glyphs) -> list[Line]
         fact("link", glyphs.plain(fmt.clean(t.link)), "ok" if t.link == "connected" else "value"),
     ]
     out = [*columns(left, right, width), BLANK, heading("Nodes", width, glyphs)]
-    name = min(40, max([len(n.name) for n in snap.nodes], default=10))
-    out.append(
-        (
-            Span(
-                f"     {'node':<{name}} {'version':<16} {'share':>6} {'op/s':>9} {'ms':>7} {'entries':>8} "
-                f"{'slots':>7} {'memory':<20} {'errors':>6}",
-                "header",
-            ),
-        )
-    )
-    for v in node_views(snap.nodes, glyphs):
-        out.append(
-            (
-                Span(f"   {v.glyph} ", v.role),
-                Span(f"{fmt.fit(v.name, name, glyphs)} {fmt.fit(v.version, 16, glyphs)} ", "value"),
-                Span(
-                    f"{fmt.percent(v.share):>6} {v.ops:>9} {v.latency:>7} {v.entries:>8} {v.slots:>7} {v.memory:<20} "
-                    f"{v.errors:>6}",
-                    "value",
-                ),
-            )
-        )
-        if v.detail:
-            out.append((Span(f"     {v.detail}", "dim"),))
+    out += _nodes(snap, width, glyphs)
     out += [BLANK, heading("What it can do", width, glyphs)]
     wide = max([len(what) for what, _ in t.capabilities], default=10) + 2
     for what, answer in t.capabilities:
@@ -96,6 +73,31 @@ def target_lines(snap: EngineSnapshot, width: int, glyphs: Glyphs) -> list[Line]
         out.append(
             (Span(f"   {mark} ", role), Span(f"{fmt.clean(what):<{wide}}", "label"), Span(glyphs.plain(word), "value"))
         )
+    return out
+
+
+def _nodes(snap: EngineSnapshot, width: int, glyphs: Glyphs) -> list[Line]:
+    """A table of the nodes; version, entries and errors need 100 columns."""
+    views = node_views(snap.nodes, glyphs)
+    name = min(40 if width >= 100 else 24, max([len(v.name) for v in views], default=10))
+    wide = width >= 100
+
+    def row(
+        node: str, version: str, share: str, ops: str, ms: str, entries: str, slots: str, memory: str, errors: str
+    ) -> str:
+        some = f"{fmt.fit(version, 16, glyphs)} " if wide else ""
+        more = f"{entries:>9}" if wide else ""
+        return f"{fmt.fit(node, name, glyphs)} {some}{share:>6} {ops:>9} {ms:>7}{more} {slots:>7}  {memory:<18}" + (
+            f" {errors:>6}" if wide else ""
+        )
+
+    titles = row("node", "version", "share", "op/s", "ms", "entries", "slots", "memory", "errors")
+    out: list[Line] = [(Span(f"     {titles}", "header"),)]
+    for v in views:
+        figures = row(v.name, v.version, fmt.percent(v.share), v.ops, v.latency, v.entries, v.slots, v.memory, v.errors)
+        out.append((Span(f"   {v.glyph} ", v.role), Span(figures, "value")))
+        if v.detail:
+            out.append((Span(f"     {v.detail}", "dim"),))
     return out
 
 
@@ -187,11 +189,14 @@ def report_lines(
         gauge = fmt.bar_spans(number / most if most else 0, max(6, min(24, half - 40)), "bar-node", glyphs)
         copied.append((Span(f"   {fmt.clean(kind):<18}", "label"), Span(f"{fmt.count(number):>14} ", "value"), *gauge))
     copied += [
-        fact("entries", f"{fmt.count(report.entries)}, {fmt.rate(report.entries_per_second)} on average"),
-        fact("bytes", f"{fmt.size(report.bytes_in)} read, {fmt.size(report.bytes_out)} written"),
+        fact("entries", f"{fmt.count(report.entries):>14}  {fmt.rate(report.entries_per_second)} on average"),
+        fact("read", f"{fmt.size(report.bytes_in):>14}"),
+        fact("written", f"{fmt.size(report.bytes_out):>14}"),
         fact("batches", f"{fmt.count(report.batches):>14}"),
     ]
-    letters = f"{fmt.count(report.dead_letters)} in {report.dead_letter_file}" if report.dead_letters else "nothing"
+    letters = (
+        f"{fmt.count(report.dead_letters)} in {report.dead_letter_file}" if report.dead_letters else f"{'nothing':>14}"
+    )
     took = [heading("Time and trouble", half, glyphs)]
     longest = max((s for _, s in report.phase_seconds), default=0.0)
     for name, seconds in report.phase_seconds:
@@ -202,7 +207,7 @@ def report_lines(
         fact("redirects", f"{fmt.count(report.redirects):>14}"),
         fact("error replies", f"{fmt.count(report.errors):>14}", "crit" if report.errors else "value"),
         fact("not copied", letters, "crit" if report.dead_letters else "ok"),
-        fact("memory", f"{fmt.size(snap.rss_bytes)} now, {fmt.size(report.peak_rss_bytes)} at most"),
+        fact("memory", f"{fmt.size(snap.rss_bytes):>14}  now, {fmt.size(report.peak_rss_bytes)} at most"),
     ]
     out += columns(copied, took, width)
     if rates and chart_rows > 2:

@@ -87,7 +87,7 @@ def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
         health_word=snap.health.value,
         health_role=HEALTH_ROLE[snap.health],
         health_reason=glyphs.plain(fmt.clean(snap.health_reason)),
-        verdict=glyphs.plain(fmt.clean(snap.bottleneck)),
+        verdict="" if snap.exit_code is not None else glyphs.plain(fmt.clean(snap.bottleneck)),
         reason=glyphs.plain(fmt.clean(snap.reason)),
         ready=ready,
         source=_source(snap),
@@ -119,7 +119,9 @@ def _target(snap: EngineSnapshot) -> str:
     if t.cluster:
         masters = sum(n.role != "replica" for n in snap.nodes)
         product = f"{product} cluster, {masters} masters"
-    return fmt.clean(" ".join(p for p in (product, t.address, t.version) if p))
+    address, _, more = t.address.partition(",")
+    seeds = f"{address} +{more.count(',') + 1}" if more else address
+    return fmt.clean(" ".join(p for p in (product, seeds, t.version) if p))
 
 
 def _errors(snap: EngineSnapshot, glyphs: Glyphs) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.style import Style
 from textual.app import App
 from textual.binding import BindingsMap
+from textual.filter import Monochrome, NoColor
 from textual.timer import Timer
 
 from df2redis_tui.replication.handle import EngineHandle
@@ -88,6 +89,9 @@ class ReplicationApp(App[None], inherit_bindings=False):
                 legacy_windows=False,
                 force_terminal=True,
             )
+        if self.no_color:  # Textual's own choice for a theme without ANSI colours is grey, which is a colour still
+            self._filters = [f for f in self._filters if not isinstance(f, Monochrome)]
+            self._filters.append(NoColor())
         for theme in self._loaded.themes.values():
             self.register_theme(theme)
         colors = {"standard": 16, "windows": 16, None: 16}.get(self.console.color_system)

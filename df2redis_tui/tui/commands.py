@@ -27,7 +27,7 @@ class ActionCommands(Provider):
                 continue
             why = self.ui.why_not(action.id)
             keys = self.ui.keys_of(action.id)
-            name = f"{action.palette}: {action.title}" + (f"  [{keys}]" if keys else "")
+            name = f"{action.palette}: {action.title}" + (f"   {keys}" if keys else "")
             help_text = action.help if why is None else f"{action.help} (not now: {why})"
             yield name, help_text, partial(self.ui.run_action_id, action.id)
         for theme in self.ui.theme_names:

@@ -59,10 +59,10 @@ class Banner(Painted):
         if state.live.paused:
             why = fmt.clean(state.live.reason) or "by operator"
             key = self.ui.key_of("pause")
-            text = (
-                f"{glyphs.paused} ENGINE PAUSED {why} since {fmt.clock(state.paused_since)}"
-                f" {glyphs.dot} nothing is sent to the target {glyphs.dot} {key} goes on"
-            )
+            text = f"{glyphs.paused} ENGINE PAUSED {why} since {fmt.clock(state.paused_since)}"
+            more = (f" {glyphs.dot} nothing is sent to the target", f" {glyphs.dot} {key} goes on")
+            text += "".join(more) if cell_len(text + "".join(more)) <= width else more[1]
+            text = fmt.fit(text, min(width, cell_len(text)), glyphs)
             row = (Span(text.center(width), "banner-pause"),)
             blank = (Span(" " * width, "banner-pause"),)
             out += [blank, row, blank] if self.app.size.height >= 30 else [row]

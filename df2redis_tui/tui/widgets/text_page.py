@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rich.cells import cell_len
 from textual import events
 
-from df2redis_tui.telemetry.format import Line, line_text
+from df2redis_tui.telemetry.format import Line, Span, clip, line_text
 from df2redis_tui.tui.widgets.painted import Painted
 
 
@@ -23,7 +24,12 @@ class TextPage(Painted):
         every = self._source(width)
         self._rows = height
         self._top = max(0, min(self._top, len(every) - height))
-        return every[self._top : self._top + height]
+        shown = every[self._top : self._top + height]
+        below = len(every) - self._top - height
+        if below > 0:
+            note = Span(f" {self.glyphs.down} {below + 1} more ", "pill")
+            shown[-1] = (*clip((), width - cell_len(note.text) - 1), note, Span(" "))
+        return shown
 
     def text(self) -> str:
         """The whole page as plain text."""

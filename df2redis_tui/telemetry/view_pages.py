@@ -85,7 +85,7 @@ def _nodes(snap: EngineSnapshot, width: int, glyphs: Glyphs) -> list[Line]:
     def row(
         node: str, version: str, share: str, ops: str, ms: str, entries: str, slots: str, memory: str, errors: str
     ) -> str:
-        some = f"{fmt.fit(version, 16, glyphs)} " if wide else ""
+        some = f"{fmt.fit(version, 20, glyphs)} " if wide else ""
         more = f"{entries:>9}" if wide else ""
         return f"{fmt.fit(node, name, glyphs)} {some}{share:>6} {ops:>9} {ms:>7}{more} {slots:>7}  {memory:<18}" + (
             f" {errors:>6}" if wide else ""

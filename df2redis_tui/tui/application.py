@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Console
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
+NOTE_SECONDS = 12.0  # the last change stands in the tuning bar for so long
 
 
 class ReplicationApp(App[None], inherit_bindings=False):
@@ -65,6 +67,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         self._sampling = sampling
         self._trail: list[str] = []
         self._ended = False
+        self._noted = 0.0
         self.animation_level = "none"
         self._bind_keys()
         self._choose_colors()
@@ -182,6 +185,8 @@ class ReplicationApp(App[None], inherit_bindings=False):
     def sample(self) -> None:
         """Look at the engine and draw what has changed."""
         self.state.take(self.engine.snapshot())
+        if self.state.note and time.monotonic() - self._noted > NOTE_SECONDS:
+            self.state.note = ""
         self.redraw()
 
     def redraw(self) -> None:
@@ -194,6 +199,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
 
     def _note(self, text: str) -> None:
         self.state.note = text
+        self._noted = time.monotonic()
 
     def say(self, text: str, *, error: bool = False) -> None:
         """A short message over the screen."""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
 import sys
 import termios
 import time
@@ -22,101 +17,48 @@ from typing import Any
 
 import pytest
 
+from .pseudo_terminal import Terminal
+
 ROOT = Path(__file__).parents[2]
 LEFT_ALTERNATE_SCREEN = "\x1b[?1049l"
-SHOWN_CURSOR = "\x1b[?25h"
 
 
-class Terminal:
-    """A program in a pty; a session of its own, as a login shell has."""
+class FakeRun(Terminal):
+    """The application over the fake engine."""
 
     def __init__(self, tmp_path: Path, engine: dict[str, Any], settings: dict[str, Any], **options: Any) -> None:
-        self.main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        self.attributes = termios.tcgetattr(side)
-        self.log = tmp_path / "replicate.log"
         self.beats_file = tmp_path / "beats"
+        log = tmp_path / "replicate.log"
         everything = {
             "engine": {"flows": 4, **engine},
             "settings": {"glyphs": "unicode", "status_interval": 0.5, **settings},
-            "log": str(self.log),
+            "log": str(log),
             "beats": str(self.beats_file),
             **options,
         }
-        env = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-
-        def take_terminal() -> None:
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ui.program", "tui", json.dumps(everything)],
-            cwd=ROOT, env=env, stdin=side, stdout=side, stderr=side, preexec_fn=take_terminal,
-        )  # fmt: skip
-        self.side = side
-        self.seen = ""
-
-    def read(self, seconds: float, until: str = "") -> str:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if select.select([self.main], [], [], min(left, 0.2))[0]:
-                try:
-                    self.seen += os.read(self.main, 1 << 16).decode(errors="replace")
-                except OSError:
-                    break
-            if until and until in self.seen:
-                break
-        return self.seen
-
-    def key(self, text: str) -> None:
-        os.write(self.main, text.encode())
+        super().__init__([sys.executable, "-m", "tests.ui.program", "tui", json.dumps(everything)], ROOT, log)
 
     def beats(self) -> int:
         """How often the engine's loop has turned, as written by a thread of the program."""
         lines = self.beats_file.read_text().splitlines()
         return int(lines[-1].split()[1])
 
-    def wait(self, seconds: float = 20.0) -> int:
-        """The exit code; the terminal is read on, as a terminal does."""
-        end = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < end:
-            self.read(0.1)
-        self.read(0.3)
-        assert self.process.returncode is not None, "it did not end"
-        return self.process.returncode
-
-    def let_go(self) -> None:
-        """The window is closed: nobody holds the terminal any more."""
-        for name in ("main", "side"):
-            if getattr(self, name) >= 0:
-                os.close(getattr(self, name))
-                setattr(self, name, -1)
-
 
 @contextmanager
 def terminal(
     tmp_path: Path, engine: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **options: Any
-) -> Iterator[Terminal]:
-    it = Terminal(tmp_path, engine or {}, settings or {}, **options)
+) -> Iterator[FakeRun]:
+    it = FakeRun(tmp_path, engine or {}, settings or {}, **options)
     try:
         yield it
     finally:
-        if it.process.poll() is None:
-            it.process.kill()
-        it.process.wait()
-        it.let_go()
+        it.end()
 
 
-def started(it: Terminal) -> None:
+def started(it: FakeRun) -> None:
     it.read(15, "quit")
     assert "STABLE" in it.seen or "FULL" in it.seen
     it.read(0.5)
-
-
-def restored(it: Terminal) -> bool:
-    """The terminal is as it was: modes, screen, cursor."""
-    now = termios.tcgetattr(it.side)
-    return now[:4] == it.attributes[:4] and LEFT_ALTERNATE_SCREEN in it.seen and SHOWN_CURSOR in it.seen
 
 
 def test_quit_drains_and_leaves_a_report_and_a_restored_terminal(tmp_path: Path) -> None:
@@ -124,7 +66,7 @@ def test_quit_drains_and_leaves_a_report_and_a_restored_terminal(tmp_path: Path)
         started(it)
         it.key("q")
         assert it.wait() == 0
-        assert restored(it)
+        assert it.restored()
         after = it.seen.rsplit(LEFT_ALTERNATE_SCREEN, 1)[1]
         assert "in the full sync" in after
         assert "stops=[30.0]" in it.log.read_text()
@@ -139,7 +81,7 @@ def test_quit_twice_ends_it_now(tmp_path: Path) -> None:
         it.key("q")
         it.wait()
         assert time.monotonic() - began < 5
-        assert restored(it)
+        assert it.restored()
         assert "stops=[30.0, 0]" in it.log.read_text()
 
 
@@ -149,7 +91,7 @@ def test_a_signal_drains_and_restores_the_terminal(tmp_path: Path, number: int, 
         started(it)
         it.process.send_signal(number)
         assert it.wait() == code
-        assert restored(it)
+        assert it.restored()
         assert "stops=[30.0]" in it.log.read_text()
 
 
@@ -241,13 +183,11 @@ def test_the_end_of_the_run_shows_the_report_until_a_key(tmp_path: Path) -> None
 def test_a_small_terminal_is_told_what_is_needed(tmp_path: Path) -> None:
     with terminal(tmp_path) as it:
         started(it)
-        fcntl.ioctl(it.side, termios.TIOCSWINSZ, struct.pack("HHHH", 14, 52, 0, 0))
-        it.process.send_signal(signal.SIGWINCH)
+        it.resize(52, 14)
         it.read(5, "need 60x18, have 52x14")
         assert "need 60x18, have 52x14" in it.seen
-        fcntl.ioctl(it.side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         it.seen = ""
-        it.process.send_signal(signal.SIGWINCH)
+        it.resize(80, 24)
         it.read(5, "STABLE SYNC")
         assert "STABLE SYNC" in it.seen
 

@@ -57,7 +57,7 @@ class Banner(Painted):
         state, glyphs = self.ui.state, self.glyphs
         out: list[Line] = []
         if state.live.paused:
-            why = fmt.clean(state.live.reason) or "by operator"
+            why = fmt.clean(state.live.reason).removeprefix("paused ") or "by operator"
             key = self.ui.key_of("pause")
             text = f"{glyphs.paused} ENGINE PAUSED {why} since {fmt.clock(state.paused_since)}"
             more = (f" {glyphs.dot} nothing is sent to the target", f" {glyphs.dot} {key} goes on")

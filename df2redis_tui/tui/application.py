@@ -8,7 +8,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import Console
 from rich.style import Style
 from textual.app import App
 from textual.binding import BindingsMap
@@ -19,6 +18,7 @@ from df2redis_tui.replication.handle import EngineHandle
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.glyphs import choose
 from df2redis_tui.tui.actions import BY_ID, disabled_reason
+from df2redis_tui.tui.appearance import choose_console, choose_theme
 from df2redis_tui.tui.commands import ActionCommands
 from df2redis_tui.tui.handlers import HANDLERS
 from df2redis_tui.tui.keymap import resolve_keys, shown
@@ -26,7 +26,7 @@ from df2redis_tui.tui.roles import COMPONENTS
 from df2redis_tui.tui.screens.frame import Frame
 from df2redis_tui.tui.screens.prompt import DrainDialog
 from df2redis_tui.tui.state import UiState
-from df2redis_tui.tui.themes import Loaded, css_variables, fallback, load_themes
+from df2redis_tui.tui.themes import Loaded, css_variables, load_themes
 from df2redis_tui.tui.tuning import Tuner
 
 if TYPE_CHECKING:
@@ -79,34 +79,15 @@ class ReplicationApp(App[None], inherit_bindings=False):
                 self.bind(key, f"act('{action_id}')", show=False)
 
     def _choose_colors(self) -> None:
-        systems = {"truecolor": "truecolor", "256": "256", "16": "standard"}
-        system = systems.get(self.settings.color)
-        if system is None and self.settings.low_bandwidth and self.console.color_system == "truecolor":
-            system = "256"
-        if system is not None:
-            self.console = Console(
-                color_system=system,  # type: ignore[arg-type]
-                file=self.console.file,
-                highlight=False,
-                emoji=False,
-                legacy_windows=False,
-                force_terminal=True,
-            )
+        self.console = choose_console(self.console, self.settings)
         if self.no_color:  # Textual's own choice for a theme without ANSI colours is grey, which is a colour still
             self._filters = [f for f in self._filters if not isinstance(f, Monochrome)]
             self._filters.append(NoColor())
         for theme in self._loaded.themes.values():
             self.register_theme(theme)
-        colors = {"standard": 16, "windows": 16, None: 16}.get(self.console.color_system)
-        wanted = self.settings.theme or fallback(self.settings.color, self.no_color, colors)
-        if wanted not in self.available_themes:
-            self._loaded = Loaded(
-                self._loaded.themes,
-                self._loaded.styles,
-                (*self._loaded.errors, f"there is no theme {wanted!r}; there are {', '.join(self.theme_names)}"),
-            )
-            wanted = fallback(self.settings.color, self.no_color, colors)
-        self.theme = wanted if wanted in self.available_themes else "textual-dark"
+        self.theme, self._theme_problem = choose_theme(
+            self.settings, self.available_themes, self._loaded, self.console, self.no_color
+        )
 
     # what Textual asks for
 
@@ -117,7 +98,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         return {**super().get_css_variables(), **css_variables(self.current_theme)}
 
     def on_mount(self) -> None:
-        for error in self._loaded.errors:
+        for error in filter(None, (*self._loaded.errors, self._theme_problem)):
             self.say(error, error=True)
         self.theme_changed_signal.subscribe(self, lambda theme: self.call_after_refresh(self._restyle))
         if self._sampling:

@@ -181,10 +181,3 @@ def _blend(first: str, second: str, factor: float) -> str:
     if one.ansi is not None or two.ansi is not None:
         return "ansi_bright_black" if factor > 0.6 else first
     return one.blend(two, factor, alpha=1).hex
-
-
-def fallback(color: str, no_color: bool, colors: int | None) -> str:
-    """The theme to start with when none is asked for: `colors` is how many the terminal has."""
-    if no_color or color == "none":
-        return "mono"
-    return "ansi-16" if color == "16" or (colors is not None and colors <= 16) else "dark"

@@ -9,12 +9,12 @@ import pytest
 from textual.color import Color
 
 from df2redis_tui.errors import ConfigError
+from df2redis_tui.tui.appearance import fallback
 from df2redis_tui.tui.keymap import normal_key, resolve_keys, shown
 from df2redis_tui.tui.themes import (
     VARIABLES,
     ThemeError,
     css_variables,
-    fallback,
     load_themes,
     read_theme,
     shipped_dir,

@@ -116,7 +116,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.exit()
             return
         while not self.engine.done:  # noqa: ASYNC110 (the engine lives on another thread)
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
         self.sample()
         await self.run_ended()
 

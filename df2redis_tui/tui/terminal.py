@@ -82,7 +82,7 @@ class TerminalGuard:
         """Notice a terminal that has gone, and an application that can't leave."""
         looked = time.monotonic()
         leaving: float | None = None
-        while not self._left.wait(0.25):
+        while not self._left.wait(0.5):
             now = time.monotonic()
             if now - looked >= WATCH_SECONDS and not self.signals.detached:
                 looked = now

@@ -31,6 +31,11 @@ def steady(svg: str) -> str:
     return _TEXT.sub(move, svg).replace("font-size: 20px", "font-size: 20.27px")
 
 
+def without_fonts(svg: str) -> str:
+    """The SVG without the fonts it would fetch from the network."""
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+
+
 def to_png(svg: Path, png: Path) -> None:
     """By rsvg-convert."""
     subprocess.run(["rsvg-convert", "-o", str(png)], input=steady(svg.read_text()).encode(), check=True)

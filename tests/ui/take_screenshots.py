@@ -1,11 +1,15 @@
-"""Take the pictures of `screenshots/` from the running application: `python -m tests.ui.take_screenshots`."""
+"""Take the pictures of `screenshots/` from the running application.
+
+    python -m tests.ui.take_screenshots [--png DIRECTORY] [NAME ...]
+
+`--png` also draws them as PNG (by rsvg-convert), for looking at.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
-import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from df2redis_tui.telemetry.snapshot import Phase
 
 from .drive import driving
 from .fake_engine import FakeEngine
-from .pictures import to_png
+from .pictures import to_png, without_fonts
 
 DIRECTORY = Path(__file__).parents[2] / "screenshots"
 FULL = {"script": ((Phase.FULL_SYNC, 1e9),), "loaded": (0, 2, 5)}
@@ -66,7 +70,7 @@ async def take(name: str) -> Path:
             await d.settle(0.3)
         await d.settle(0.4)
         path = DIRECTORY / f"{name}.svg"
-        path.write_text(d.app.export_screenshot(title="df2redis-tui"), encoding="utf-8")
+        path.write_text(without_fonts(d.app.export_screenshot(title="df2redis-tui")), encoding="utf-8")
     return path
 
 
@@ -75,10 +79,14 @@ def main() -> None:
     os.environ.pop("NO_COLOR", None)
     time.tzset()
     DIRECTORY.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or PICTURES:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--png", type=Path)
+    parser.add_argument("names", nargs="*")
+    wanted = parser.parse_args()
+    for name in wanted.names or PICTURES:
         path = asyncio.run(take(name))
-        if shutil.which("rsvg-convert"):
-            to_png(path, path.with_suffix(".png"))
+        if wanted.png:
+            to_png(path, wanted.png / f"{name}.png")
 
 
 if __name__ == "__main__":

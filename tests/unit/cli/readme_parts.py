@@ -7,6 +7,7 @@ from pathlib import Path
 
 from df2redis_tui.option_docs import config_template, option_table
 from df2redis_tui.telemetry.report import SUMMARY_KEYS
+from df2redis_tui.tui.actions import key_table
 
 README = Path(__file__).parents[3] / "README.md"
 
@@ -17,6 +18,7 @@ def parts() -> dict[str, str]:
     return {
         "options": option_table(),
         "config": f"```toml\n{config_template()}```\n",
+        "keys": key_table(),
         "summary": f"| key | meaning |\n|---|---|\n{keys}",
     }
 

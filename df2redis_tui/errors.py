@@ -47,9 +47,13 @@ class SourceLost(SourceError):
 
 
 class ResyncNeeded(SourceError):
-    """The running full sync became void (FLUSHALL inside it, for example); a new full sync may succeed."""
+    """The running full sync became void: the source was flushed meanwhile. `db` None = all databases."""
 
     retryable = True
+
+    def __init__(self, reason: str, db: int | None) -> None:
+        self.db = db
+        super().__init__(reason)
 
 
 class DecodeError(SourceError):

@@ -139,8 +139,17 @@ class FlowLedger:
             raise TargetError(f"target refused to read the checkpoint: {error_text(reply)}")
         return Checkpoint.parse(reply)
 
-    def guard(self, slot: int, lsn: int) -> bytes:
+    def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         raise AssertionError("a standalone target has no guards")
 
-    async def guarded_lsns(self, connection: RespConnection, slots: list[int]) -> dict[int, int]:
-        return {}
+    def last_mark(self, slot: int) -> int:
+        return -1
+
+    def guard_read(self, slot: int) -> bytes:
+        raise AssertionError("a standalone target has no guards")
+
+    def guarded(self, reply: object) -> int:
+        return -1
+
+    def applied_lsn(self, reply: object) -> int:
+        return 0

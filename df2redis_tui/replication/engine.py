@@ -21,7 +21,7 @@ from df2redis_tui.pipeline.knobs import (
     default_max_in_flight,
 )
 from df2redis_tui.replication.handle import KNOB_RANGES, TuneChange, TuneRequest
-from df2redis_tui.replication.job import Job
+from df2redis_tui.replication.job import Job, significant
 from df2redis_tui.replication.look import Look
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Knobs, Phase
@@ -113,16 +113,18 @@ class Engine:
             self._done.set()
 
     async def _main(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._take_looks)
-            tasks.start_soon(self._refresh_facts)
-            self._token = current_token()
-            try:
-                with anyio.CancelScope() as scope:
-                    self._scope = scope
-                    await self._job.run()
-            finally:
-                tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._take_looks)
+                tasks.start_soon(self._refresh_facts)
+                self._token = current_token()
+                try:
+                    with anyio.CancelScope() as self._scope:
+                        await self._job.run()
+                finally:
+                    tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise significant(group) from None
 
     async def _take_looks(self) -> None:
         while True:

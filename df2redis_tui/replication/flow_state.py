@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,9 @@ from df2redis_tui.pipeline.dispatch import Dispatcher
 from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
+from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.replication.spool import Spool
 from df2redis_tui.target.pending import Overtaken, Pending
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 
 LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the next line
 ACK_BEHIND = 1024  # records (§4.3)
+NEAR = 1.0  # seconds
 
 # A later base value heals what these journal commands met inside a full sync (§3.9).
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
@@ -57,11 +61,15 @@ class FlowState:
         self.writer: Writer | None = None
         self.dispatcher: Dispatcher | None = None
         self.rereads: Rereads | None = None
+        self.resume_rereads: list[tuple[int, bytes]] = []  # keys an earlier session or run did not get to read again
+        self.ingest: Ingest | None = None
+        self.spool: Spool | None = None
         self.ack = Signal()
         self.lane_states: dict[str, str] = {}
         self.on_cut_confirmed: Callable[[int], None] | None = None
         self.cut_confirmed = False
         self.interval_tuned = False
+        self._source_history: deque[tuple[float, int]] = deque(maxlen=10_000)
         self._records = records
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
@@ -213,6 +221,30 @@ class FlowState:
             writer.oldest_arrival() or dispatcher.accumulator.oldest_arrival() or dispatcher.channel.oldest_arrival()
         )
         return max(0.0, time.monotonic() - arrived) if arrived else 0.0
+
+    def note_source_offset(self, lsn: int) -> None:
+        """What the source said of this FLOW's next LSN just now."""
+        self.stats.lsn_source = lsn
+        history = self._source_history
+        if not history or history[-1][1] < lsn:
+            history.append((time.monotonic(), lsn))
+
+    def unread_for(self) -> float:
+        """Seconds (about) by which reading is behind the source: since when it has had records we have not received."""
+        received, history = self.stats.lsn_received, self._source_history
+        if received is None:
+            return 0.0
+        while history and history[0][1] <= received:
+            history.popleft()
+        return time.monotonic() - history[0][0] if history else 0.0
+
+    def lag_seconds(self) -> float:
+        """Age of the oldest record that is not applied yet, read or unread."""
+        return max(self.oldest_wait(), self.unread_for())
+
+    def near(self) -> bool:
+        """Nothing waits for long between the source and the target."""
+        return self.stats.lsn_received is not None and self.lag_seconds() < NEAR
 
     def idle(self) -> bool:
         """Everything received is confirmed, and nothing newer is known of."""

@@ -27,6 +27,7 @@ from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
 from df2redis_tui.pipeline.block import Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import DeferredExpiry
@@ -79,7 +80,7 @@ class Ingest:
         events: IngestEvents,
         *,
         release: tuple[int, int] | None,
-        is_idle: Callable[[], bool],
+        is_near: Callable[[], bool],
         lag: Callable[[], float],
         deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
     ) -> None:
@@ -91,7 +92,8 @@ class Ingest:
         self._stats = stats
         self._events = events
         self._release = release
-        self._is_idle = is_idle
+        self._is_near = is_near
+        self._held_until_ms = 0
         self._lag = lag
         self._deliver = deliver or channel.send
         self._stable = False
@@ -106,7 +108,8 @@ class Ingest:
         self._position = counted_from or 0
         offset = 0
         while not decoder.finished:
-            data = await self._read()
+            data = await self._connection.receive()
+            self._stats.bytes_in += len(data)
             decoder.receive(data)
             arrived = time.monotonic()
             while (records := decoder.next_block()) is not None:
@@ -116,8 +119,9 @@ class Ingest:
         self._stats.full_sync_done = True
         return offset, decoder.leftover
 
-    async def journal(self, next_lsn: int, first: bytes) -> None:
-        """Follow the journal from `next_lsn`. Ends only by an exception."""
+    async def journal(self, next_lsn: int, first: bytes, spool: Spool | None = None) -> None:
+        """Follow the journal from `next_lsn`, read through `spool` where there is one. Ends only by an exception."""
+        receive = spool.receive if spool is not None else self._connection.receive
         self._stable = True
         self._position = self._stats.lsn_received = next_lsn
         self._events.cut_reached(self.flow, next_lsn)
@@ -138,12 +142,8 @@ class Ingest:
                 await self._reread()
             data = None
             with anyio.move_on_after(IDLE):
-                data = await self._read()
-
-    async def _read(self) -> bytes:
-        data = await self._connection.receive()
-        self._stats.bytes_in += len(data)
-        return data
+                data = await receive()
+                self._stats.bytes_in += len(data)
 
     # Full sync
 
@@ -196,7 +196,10 @@ class Ingest:
         ):
             if isinstance(item, Global):
                 # The traversal goes on over the flushed tables (§3.9): this full sync can't end right.
-                raise ResyncNeeded(f"{printable(item.args[0])} on the source during the full sync")
+                name = item.args[0].upper()
+                raise ResyncNeeded(
+                    f"{printable(name)} on the source during the full sync", item.db if name == b"FLUSHDB" else None
+                )
             if isinstance(item, Reread):
                 # Asked once the journal has positions; until then the records are applied as they are.
                 self._rereads.request(item.db, item.keys, item.reason)
@@ -274,12 +277,27 @@ class Ingest:
                 await self._values([value], arrived)
 
     async def _write_due_expiries(self) -> None:
+        """True expiry times once the FLOW has caught up; until then those that were put off are put off again (§4.8)."""
         expiry = self._translate.expiry
-        if not expiry.count or not self._is_idle():
+        if not expiry.count:
             return
-        self._caught_up_once = True
+        now_ms = _now_ms()
+        if self._is_near():
+            self._caught_up_once = True
+            await self._write_expiries(expiry.due(now_ms))
+        elif now_ms > self._held_until_ms - self._grace_ms() // 2:
+            later = self._held_until_ms = now_ms + self._grace_ms()
+            await self._write_expiries([(db, key, later) for db, key, _ in expiry.remembered()])
+
+    async def write_all_expiries(self) -> None:
+        """The end of the run: every key gets its true time now."""
+        expiry = self._translate.expiry
+        await self._write_expiries(expiry.remembered())
+        expiry.clear()
+
+    async def _write_expiries(self, expiries: list[tuple[int, bytes, int]]) -> None:
         now = time.monotonic()
-        for db, key, expire_ms in expiry.due(_now_ms()):
+        for db, key, expire_ms in expiries:
             wire = true_expiry_command(self._translate.caps, key, expire_ms)
             await self._deliver(self._block(db, wire, key, now))
 
@@ -292,7 +310,7 @@ class Ingest:
 
     def _grace_ms(self) -> int:
         if not self._caught_up_once:
-            if not self._is_idle():
+            if not self._is_near():
                 return FULL_SYNC_GRACE_MS
             self._caught_up_once = True
         return 1_000 + int(2_000 * self._lag())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Control, Greeting
@@ -20,6 +22,7 @@ from df2redis_tui.errors import (
     SourceError,
     SourceLost,
     TargetError,
+    TargetLost,
     printable,
 )
 from df2redis_tui.pipeline.backoff import Backoff
@@ -34,14 +37,20 @@ from df2redis_tui.pipeline.knobs import (
 )
 from df2redis_tui.pipeline.limiter import RateLimit
 from df2redis_tui.replication.barrier import GlobalBarrier
-from df2redis_tui.replication.checkpoint import FlowLedger, JobKeys
+from df2redis_tui.replication.checkpoint import Checkpoint, FlowLedger, JobKeys
+from df2redis_tui.replication.cleanup import find_leftovers
 from df2redis_tui.replication.existing import ExistingKeys
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest, Translators
+from df2redis_tui.replication.lease import RENEW_EVERY, Lease
+from df2redis_tui.replication.mirror import write_mirror
 from df2redis_tui.replication.reread import KeyReader, Rereads
 from df2redis_tui.replication.session import PartialRefused, Session
+from df2redis_tui.replication.spool import Spool, SpoolSpace
 from df2redis_tui.replication.target_side import Spared, StandaloneTarget
 from df2redis_tui.settings import Settings
+from df2redis_tui.streams import is_error
+from df2redis_tui.target.connection import error_text
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.dead_letters import DEAD_LETTER_FILE, DeadLetters
 from df2redis_tui.telemetry.snapshot import Phase
@@ -52,6 +61,8 @@ from df2redis_tui.translate.snapshot import SnapshotTranslator
 
 log = logging.getLogger(__name__)
 
+STEADY = 60.0  # seconds after which a session counts as having worked
+MIRROR_EVERY = 1.0
 CAUGHT_UP_FOR = 1.0  # seconds at lag 0 that `--until caught-up` asks for
 XADD_EXACT_SINCE = (1, 27)
 
@@ -90,7 +101,12 @@ class Job:
         self._tasks: TaskGroup | None = None
         self._session_scope: anyio.CancelScope | None = None
         self._stop = anyio.Event()
-        self._resumable = False
+        self._continues = False  # an earlier run of this job wrote to the target
+        self._clean_up_due = False
+        self._cleaning = False
+        self._ours: Spared = lambda db, key: True
+        self._lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
+        self._spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self._fatal: BaseException | None = None
 
     # Phases
@@ -124,6 +140,8 @@ class Job:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._watch_lag)
+                tasks.start_soon(self._keep_lease)
+                tasks.start_soon(self._keep_mirror)
                 await self._sessions()
                 self.set_phase(Phase.DRAINING)
                 await self._settle()
@@ -131,69 +149,156 @@ class Job:
         except BaseExceptionGroup as group:
             raise significant(group) from None
         finally:
-            with anyio.CancelScope(shield=True):
-                await self.target.aclose()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                await self._leave()
             self.dead_letters.close()
 
     async def _preflight(self) -> None:
         settings = self.settings
         await self.target.connect()
-        held = self.target.existing_keys
-        if held:
+        if settings.exactly_once:
+            await self._lease.take()
+        if settings.backpressure == "spill":
+            try:
+                self._spool_space.prepare()
+            except OSError as error:
+                raise ConfigError(f"the spool {self._spool_space.directory} can't be used: {error.strerror}") from None
+        record = await self.target.call("GET", self.keys.job_record) if settings.exactly_once else None
+        self._continues = isinstance(record, bytes)
+        await self._note_existing()
+        if settings.exactly_once and not self._continues:
+            value = json.dumps({"job": settings.job, "source": settings.source.label, "started": int(time.time())})
+            reply = await self.target.call("SET", self.keys.job_record, value)
+            if is_error(reply):
+                raise TargetError(f"target {self.target.name} refused the job's record: {error_text(reply)}")
+
+    async def _note_existing(self) -> None:
+        """What the target holds that is not ours: overwritten, left alone, or a reason not to begin."""
+        settings, held = self.settings, self.target.existing_keys
+        path = settings.state_dir / f"{settings.job}.existing"
+        existing = ExistingKeys()
+        if self._continues:
+            if not existing.load(path):
+                self._ours = lambda db, key: settings.target_owned
+                return
+        elif held:
             where = f"target {self.target.name} already holds {held:,} keys"
             if settings.on_existing == "fail":
                 raise TargetError(f"{where}: --on-existing fail asks for an empty one; nothing was written")
-            if settings.on_existing == "skip":
-                existing = ExistingKeys()
+            if not settings.target_owned or settings.on_existing == "skip":
                 await existing.read(self.target, f"{settings.checkpoint_prefix}:".encode())
-                self._spared = lambda db, key: (db, key) in existing
+            if settings.on_existing == "skip":
                 text = f"{where}: they are left alone (--on-existing skip)"
             else:
                 text = f"{where}: those of the same name are overwritten (--on-existing overwrite)"
             self.records.event("warning", "target", text)
             log.warning(text)
+        if not self._continues:
+            try:
+                existing.save(path)
+            except OSError as error:
+                raise ConfigError(f"can't write {path}: {error.strerror}") from None
+        if settings.on_existing == "skip" and len(existing):
+            self._spared = lambda db, key: (db, key) in existing
+        self._ours = lambda db, key: settings.target_owned or (db, key) not in existing
+
+    async def _leave(self) -> None:
+        try:
+            await self._lease.release()
+        except Df2RedisError as error:
+            log.info("The lease was not released", extra={"fields": {"reason": str(error)}})
+        if self.settings.backpressure == "spill":
+            self._spool_space.remove()
+        await self.target.aclose()
+
+    async def _keep_lease(self) -> None:
+        while self.settings.exactly_once:
+            await anyio.sleep(RENEW_EVERY)
+            try:
+                await self._lease.renew()
+            except TargetLost as lost:
+                log.info("The lease was not renewed", extra={"fields": {"reason": str(lost)}})
+
+    async def _keep_mirror(self) -> None:
+        path = self.settings.state_dir / f"{self.settings.job}.json"
+        told = False
+        before: dict[str, object] = {}
+        while True:
+            state = self._mirrored()
+            if state != before:
+                try:
+                    await anyio.to_thread.run_sync(write_mirror, path, state)
+                    before, told = state, False
+                except OSError as error:
+                    if not told:
+                        self.records.event("warning", "state", f"can't write {path}: {error.strerror}")
+                        log.warning("State file", extra={"fields": {"path": str(path), "reason": error.strerror}})
+                    told = True
+            await anyio.sleep(MIRROR_EVERY)
+
+    def _mirrored(self) -> dict[str, object]:
+        greeting = self.greeting
+        return {
+            "job": self.settings.job,
+            "source": self.settings.source.label,
+            "target": self.settings.target.label,
+            "master_id": greeting.master_id if greeting is not None else None,
+            "phase": self.phase.value,
+            "next_lsn": [state.stats.lsn_confirmed for state in self.flows],
+        }
 
     async def _sessions(self) -> None:
         """Sessions with the source until the run is complete or stopped."""
-        backoff = Backoff(0.5, 15.0)
+        backoff = Backoff(0.2, 15.0)
         while not self._stop.is_set():
-            ask_partial = self._resumable
             started = time.monotonic()
             try:
-                await self._session(ask_partial)
+                await self._session()
                 return
             except PartialRefused:
-                self._resumable = False
-                continue
+                self._start_over()
             except ResyncNeeded as again:
-                self._resumable = False
                 self.records.event("warning", "reconnect", f"full sync starts again: {again}")
                 log.warning("Full sync starts again", extra={"fields": {"reason": str(again)}})
-                await self._void_full_sync()
-                continue
+                self._start_over()
+                # What the source flushed has to go here too: the next full sync does not name it (§3.9).
+                await self._settle()
+                name = b"FLUSHALL" if again.db is None else b"FLUSHDB"
+                await self.target.run_global(Global(again.db or 0, (name,), 0, 0), [], self._spared)
             except SourceLost as lost:
-                first_contact = self.greeting is None
                 if self._stop.is_set():
                     return
-                if first_contact or not self.settings.reconnect:
+                if self.greeting is None or not self.settings.reconnect:
                     raise
-                if time.monotonic() - started > 60:
+                if not all(state.cut_confirmed for state in self.flows):
+                    self._start_over()
+                if time.monotonic() - started > STEADY:
                     backoff.reset()
                 await self._wait_to_reconnect(lost, backoff)
 
     async def _wait_to_reconnect(self, lost: SourceLost, backoff: Backoff) -> None:
-        if not self._resumable:
-            await self._void_full_sync()
-        delay = backoff.next()
         self.set_phase(Phase.RECONNECTING)
-        self.reason = f"the source was lost ({lost}); attempt {backoff.attempt} in {delay:.1f} s"
-        self.records.event("warning", "reconnect", self.reason)
-        log.warning("Reconnecting", extra={"fields": {"reason": str(lost), "seconds": round(delay, 1)}})
-        with anyio.move_on_after(delay):
-            await self._stop.wait()
+        until = time.monotonic() + backoff.next()
+        text = f"the source was lost ({lost}), attempt {backoff.attempt}"
+        self.records.event("warning", "reconnect", text)
+        log.warning("Reconnecting", extra={"fields": {"reason": str(lost), "attempt": backoff.attempt}})
+        while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
+            self.reason = f"{text} in {left:.0f} s"
+            with anyio.move_on_after(min(left, 0.5)):
+                await self._stop.wait()
         self.reason = ""
 
-    async def _session(self, ask_partial: bool) -> None:
+    def _start_over(self) -> None:
+        """The next session is a full sync, over what earlier ones wrote."""
+        self._clean_up_due = self._clean_up_due or bool(self.flows)
+        for state in self.flows:
+            state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
+            state.cut_confirmed = False
+            state.resume_rereads = []
+            state.rereads = None
+            state.expiry.clear()
+
+    async def _session(self) -> None:
         session = Session(self.settings.source, _SessionPort(self), resume=self._positions)
         keep = False
         try:
@@ -202,7 +307,7 @@ class Job:
                 self._pipes = pipes
                 try:
                     with anyio.CancelScope() as self._session_scope:
-                        await session.run(ask_partial=ask_partial)
+                        await session.run()
                 except BaseExceptionGroup as group:
                     why = significant(group)
                     keep = isinstance(why, NotCopied)
@@ -222,11 +327,14 @@ class Job:
         A full sync that was cut short has no position: what is left of it is dropped, unless `keep` (its last blocks
         remove a half-written key).
         """
-        self._resumable = bool(self.flows) and all(state.cut_confirmed for state in self.flows)
+        resumable = bool(self.flows) and all(state.cut_confirmed for state in self.flows)
         for state in self.flows:
             dispatcher = state.dispatcher
             if dispatcher is not None:
-                if not self._resumable and not keep:
+                if resumable and self._stop.is_set() and state.ingest is not None and state.near():
+                    dispatcher.channel.unbounded = True
+                    await state.ingest.write_all_expiries()
+                if not resumable and not keep:
                     dispatcher.channel.clear()
                     dispatcher.accumulator.clear()
                 dispatcher.channel.close()
@@ -239,12 +347,6 @@ class Job:
         if dispatcher is None or dispatcher.ended:
             return True
         return dispatcher.at_barrier is not None and not (self._barrier is not None and self._barrier.executing)
-
-    async def _void_full_sync(self) -> None:
-        for state in self.flows:
-            state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
-            state.cut_confirmed = False
-            state.expiry.clear()
 
     async def _settle(self) -> None:
         for state in self.flows:
@@ -267,10 +369,12 @@ class Job:
         self.source_connected = True
         self.source_keys = await control.key_count()
         if before is not None and (before.master_id != greeting.master_id or before.flows != greeting.flows):
-            self._resumable = False
-            await self._void_full_sync()
+            self.records.event("warning", "reconnect", "the source is another process now: full sync")
+            self._start_over()
         if len(self.flows) != greeting.flows:
             await self._make_flows(greeting)
+        if before is None and self._continues:
+            await self._read_checkpoints(greeting)
         self._barrier = GlobalBarrier(greeting.flows)
         log.info(
             "Source",
@@ -284,6 +388,30 @@ class Job:
             },
         )
         return self.flows
+
+    async def _read_checkpoints(self, greeting: Greeting) -> None:
+        """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
+        self._clean_up_due = True
+        found: list[Checkpoint] = []
+        for state in self.flows:
+            assert state.ledger is not None
+            checkpoint = Checkpoint.parse(await self.target.call("GET", state.ledger.key))
+            if checkpoint is None or not checkpoint.lsn or checkpoint.flows != greeting.flows:
+                return
+            if checkpoint.master_id != greeting.master_id:
+                self.records.event(
+                    "warning", "resume", "the source is another process than the checkpoints': full sync"
+                )
+                return
+            found.append(checkpoint)
+        for state, checkpoint in zip(self.flows, found, strict=True):
+            state.stats.lsn_confirmed = checkpoint.lsn
+            state.cut_confirmed = True
+            state.resume_rereads = list(checkpoint.rereads)
+        self._clean_up_due = False
+        text = f"resuming job {self.settings.job!r} from its checkpoints"
+        self.records.event("info", "resume", text)
+        log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
 
     async def _make_flows(self, greeting: Greeting) -> None:
         tuning, caps = self.settings.tuning, self.target.caps
@@ -319,6 +447,12 @@ class Job:
             self._fatal = self._fatal or error
             raise
 
+    def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
+        state.spool = None
+        if self.settings.backpressure == "spill":
+            state.spool = Spool(state.flow, connection, self._spool_space)
+        return state.spool
+
     def ingest(self, state: FlowState, connection: FlowConnection, greeting: Greeting, session: Session) -> Ingest:
         settings, caps = self.settings, self.target.caps
         assert state.writer is not None
@@ -332,7 +466,13 @@ class Job:
             self.target.check_databases,
         )
         self._pipes.start_soon(self._guarded, dispatcher.run)
+        unread = state.resume_rereads
+        if state.rereads is not None:
+            unread = unread + state.rereads.open_at(state.stats.lsn_confirmed or 0)
+        state.resume_rereads = []
         rereads = state.rereads = Rereads(state.flow, KeyReader(settings.source, state.flow))
+        for db, key in unread:
+            rereads.request(db, (key,), "a re-read was under way when the session ended")
         if state.ledger is not None:
             state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
             state.ledger.rereads = rereads.open_at
@@ -363,7 +503,7 @@ class Job:
             old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
         )
         state.phase = Phase.FULL_SYNC
-        return Ingest(
+        state.ingest = Ingest(
             connection,
             dispatcher.channel,
             Translators(snapshot, journal, state.expiry, self.dead_letters, caps, route),
@@ -371,9 +511,10 @@ class Job:
             state.stats,
             session,
             release=greeting.release,
-            is_idle=state.idle,
-            lag=state.oldest_wait,
+            is_near=state.near,
+            lag=state.lag_seconds,
         )
+        return state.ingest
 
     def _global_of(self, state: FlowState) -> Callable[[Global], Awaitable[None]]:
         async def reached(item: Global) -> None:
@@ -397,8 +538,38 @@ class Job:
     # Ends
 
     def _cut_confirmed(self, flow: int) -> None:
-        if all(state.cut_confirmed for state in self.flows) and self.settings.mode == "snapshot":
+        if not all(state.cut_confirmed for state in self.flows):
+            return
+        if self._clean_up_due:
+            self._clean_up_due = False
+            self._cleaning = True
+            assert self._tasks is not None
+            self._tasks.start_soon(self._clean_up)
+        elif self.settings.mode == "snapshot":
             self.finish()
+
+    async def _clean_up(self) -> None:
+        """Remove what the source no longer has."""
+        try:
+            looked, absent = await find_leftovers(self.settings.source, self.target, self._is_ours, self._absent)
+        except SourceLost as lost:
+            # The next session's cut starts it again.
+            self._clean_up_due = True
+            log.warning("Clean-up interrupted", extra={"fields": {"reason": str(lost)}})
+            return
+        finally:
+            self._cleaning = False
+        text = f"clean-up: {looked:,} keys looked at, {absent:,} that the source no longer has are removed"
+        self.records.event("info", "clean-up", text)
+        log.info(text)
+
+    def _is_ours(self, db: int, key: bytes) -> bool:
+        return not key.startswith(f"{self.settings.checkpoint_prefix}:".encode()) and self._ours(db, key)
+
+    def _absent(self, db: int, key: bytes) -> None:
+        state = self.flows[self._ownership.owner(key)]
+        if state.rereads is not None:
+            state.rereads.request(db, (key,), "the source no longer has this key")
 
     async def _watch_lag(self) -> None:
         """Lag 0 in every FLOW, and since when."""
@@ -409,12 +580,11 @@ class Job:
                 self.caught_up_since = self.caught_up_since or time.monotonic()
             else:
                 self.caught_up_since = None
-            if (
-                self.settings.until == "caught-up"
-                and self.caught_up_since is not None
-                and time.monotonic() - self.caught_up_since >= CAUGHT_UP_FOR
-                and not any(state.rereads is not None and state.rereads.active for state in self.flows)
-                and not any(state.expiry.count for state in self.flows if state.stats.lsn_source is None)
+            if self._cleaning or any(state.rereads is not None and state.rereads.active for state in self.flows):
+                continue
+            caught_up = self.caught_up_since is not None and time.monotonic() - self.caught_up_since >= CAUGHT_UP_FOR
+            if (self.settings.until == "caught-up" and caught_up) or (
+                self.settings.mode == "snapshot" and stable and all(state.cut_confirmed for state in self.flows)
             ):
                 self.finish()
 
@@ -448,6 +618,9 @@ class _SessionPort:
 
     def ingest(self, state: FlowState, connection: FlowConnection, greeting: Greeting, events: Session) -> Ingest:
         return self._job.ingest(state, connection, greeting, events)
+
+    def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
+        return self._job.pump(state, connection)
 
     async def partial_refused(self, granted: list[bool]) -> None:
         text = f"the source no longer has the journal we need ({granted.count(True)} of {len(granted)} FLOWs do)"

@@ -161,7 +161,7 @@ class Look:
             lsn_acked=stats.lsn_acked,
             lsn_source=stats.lsn_source,
             lag_records=state.lag_records(),
-            lag_seconds=state.oldest_wait() if stats.lsn_received is not None else None,
+            lag_seconds=state.lag_seconds() if stats.lsn_received is not None else None,
             latency_p50_ms=latency[0] if latency else None,
             latency_p99_ms=latency[1] if latency else None,
             reader_stalled=stalled,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
@@ -16,6 +17,7 @@ from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.spool import Spool
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -44,6 +46,10 @@ class SessionEvents(Protocol):
         """The source no longer has what we ask for. Raises when the policy is to stop."""
 
     def lsn_gap(self, flow: int, expected: int, got: int) -> None: ...
+
+    def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
+        """Where the journal waits under --backpressure spill; None = it is read as the pipeline takes it."""
+        ...
 
     async def before_full_sync(self) -> None:
         """The full sync is about to begin: checkpoints of an older one are void."""
@@ -76,15 +82,15 @@ class Session:
         self.greeting: Greeting | None = None
         self.stable = False
 
-    async def run(self, *, ask_partial: bool) -> None:
-        """Raises PartialRefused when `ask_partial` was not granted by every FLOW."""
+    async def run(self) -> None:
+        """Raises PartialRefused when a partial sync was asked for and not granted by every FLOW."""
         self._events.phase(Phase.HANDSHAKE)
         control = self._control = await Control.connect(self._source)
         connections: list[FlowConnection] = []
         try:
             greeting = self.greeting = await control.greet(self._client_id)
             self._flows = await self._events.greeted(greeting, control)
-            positions = self._resume(greeting) if ask_partial and greeting.takes_lsn else None
+            positions = self._resume(greeting) if greeting.takes_lsn else None
             for flow in range(greeting.flows):
                 lsn = positions[flow] if positions else None
                 connections.append(await FlowConnection.open(self._source, greeting, flow, lsn))
@@ -124,7 +130,8 @@ class Session:
                     await self._events.before_full_sync()
             for ingest, connection in zip(ingests, connections, strict=True):
                 position = positions[ingest.flow] if positions else None
-                tasks.start_soon(self._follow, ingest, position, raw)
+                spool = self._events.pump(self._flows[ingest.flow], connection)
+                tasks.start_soon(self._follow, ingest, position, raw, spool, tasks)
                 tasks.start_soon(self._acknowledge, self._flows[ingest.flow], connection, greeting)
             if not raw:
                 await self._full_sync(control, greeting)
@@ -143,14 +150,18 @@ class Session:
             raise
         return False
 
-    async def _follow(self, ingest: Ingest, position: int | None, raw: bool) -> None:
+    async def _follow(
+        self, ingest: Ingest, position: int | None, raw: bool, spool: Spool | None, tasks: TaskGroup
+    ) -> None:
         if raw:
             assert position is not None
             self._full_sync_ended.add(ingest.flow)
-            await ingest.journal(position, b"")
+            next_lsn, first = position, b""
         else:
             next_lsn, first = await ingest.full_sync(position)
-            await ingest.journal(next_lsn, first)
+        if spool is not None:
+            tasks.start_soon(spool.pump)
+        await ingest.journal(next_lsn, first, spool)
 
     async def _full_sync(self, control: Control, greeting: Greeting) -> None:
         self._events.phase(Phase.FULL_SYNC)
@@ -213,7 +224,7 @@ class Session:
             offsets = await control.offsets()
             if offsets is not None and len(offsets) == len(self._flows):
                 for state, offset in zip(self._flows, offsets, strict=True):
-                    state.stats.lsn_source = offset
+                    state.note_source_offset(offset)
             await anyio.sleep(POLL_EVERY)
 
 

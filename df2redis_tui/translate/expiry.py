@@ -72,6 +72,10 @@ class DeferredExpiry:
         for number in list(self._true) if db is None else [db]:
             self.count -= len(self._true.pop(number, {}))
 
+    def remembered(self) -> list[tuple[int, bytes, int]]:
+        """All (db, key, true expiry)."""
+        return [(db, key, ms) for db, keys in self._true.items() for key, ms in keys.items()]
+
     def due(self, now_ms: int) -> list[tuple[int, bytes, int]]:
         """For a FLOW that is caught up: (db, key, true expiry) to be written now; they are forgotten here."""
         if not self.count:

@@ -48,3 +48,7 @@ class Ownership:
         if self.flows < 2 or self._seen < CERTAIN_AFTER or not self._rules:
             return False
         return all(rule(key, self.flows) != flow for rule in self._rules)
+
+    def owner(self, key: bytes) -> int:
+        """The FLOW by the rule that fits what was seen; 0 when none does."""
+        return self._rules[0](key, self.flows) if self._rules and self.flows > 1 else 0

@@ -27,12 +27,25 @@ class Ledger(Protocol):
         """The newest sending (`Batch.seq`) of this run that the target has recorded (0 = none)."""
         ...
 
-    def guard(self, slot: int, lsn: int) -> bytes:
-        """Cluster: the command that records `lsn` as applied in this slot."""
+    def guard(self, slot: int, lsn: int, mark: int) -> bytes:
+        """Cluster: the command that records what this slot has applied: all up to `lsn` (0 = it has none, in a full
+        sync), and of this run's sendings all up to `mark`, which grows with every sending and within it."""
         ...
 
-    async def guarded_lsns(self, connection: RespConnection, slots: list[int]) -> dict[int, int]:
-        """Cluster: what the guards of these slots say (the highest LSN applied; absent = none)."""
+    def last_mark(self, slot: int) -> int:
+        """Cluster: the mark of the newest guard sent to this slot, -1 = none in this run."""
+        ...
+
+    def guard_read(self, slot: int) -> bytes:
+        """Cluster: the command that reads this slot's guard."""
+        ...
+
+    def guarded(self, reply: object) -> int:
+        """Cluster: the mark a guard holds, -1 when it is not of this run."""
+        ...
+
+    def applied_lsn(self, reply: object) -> int:
+        """Cluster: the LSN a guard holds, 0 when it says nothing of this source's journal."""
         ...
 
 

@@ -122,6 +122,8 @@ class Writer:
         parts = self._router.parts(batch, blocks, self.lanes, self._ledger)
         batch.nodes = max(batch.nodes, len(parts))
         batch.waiting_parts = len(parts)
+        if sum(len(part.commands) for part in parts) != sum(len(block.commands) for block in blocks):
+            self._troubled()  # no node takes some of them
         for part in parts:
             lane = self.lanes.get(part.node)
             if lane is None or lane.lost:
@@ -286,11 +288,15 @@ class Writer:
 
     async def _send_again(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
         """Returns what is still not applied."""
+        self._seq += 1
+        batch.seq = self._seq
         todo = await self._router.one_by_one(batch, todo, self._ledger)
+        answered = [p for p in todo if p.fate is Fate.FAILED and verdict(p.error) in (Verdict.REFUSED, Verdict.FATAL)]
+        todo = todo[len(answered) :]
         if not todo:
-            return []
+            return answered
         blocks = to_blocks(todo)
         parts = self._post(batch, blocks)
         await self._quiesce()
         fates = review(blocks, parts)
-        return [p for p in fates if p.fate is not Fate.APPLIED]
+        return answered + [p for p in fates if p.fate is not Fate.APPLIED]

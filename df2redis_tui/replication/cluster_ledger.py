@@ -1,0 +1,109 @@
+"""What a Redis Cluster remembers of a FLOW: a guard in every slot that got a command which must not be applied twice.
+
+A guard's key is `prefix:job:guard:<flow>:{tag}`, its value `master id:LSN:run:mark`. The LSN is for a later run:
+records of this source up to it are applied in the slot. Run and mark are for this run: they tell what a lost connection
+has executed. A full sync writes LSN 0. FLOW checkpoints are written apart, once what is in front of them is confirmed.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from functools import cache
+
+from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.pipeline.block import Block
+from df2redis_tui.replication.checkpoint import FlowLedger, JobKeys
+from df2redis_tui.streams import encode
+from df2redis_tui.target.cluster_router import ClusterRouter
+from df2redis_tui.translate.keys import SLOTS
+
+
+@cache
+def tags() -> tuple[bytes, ...]:
+    """For every slot a short hash tag that hashes to it."""
+    found: dict[int, bytes] = {}
+    number = 0
+    while len(found) < SLOTS:
+        tag = b"%x" % number
+        found.setdefault(crc_hqx(tag, 0) & (SLOTS - 1), tag)
+        number += 1
+    return tuple(found[slot] for slot in range(SLOTS))
+
+
+class ClusterLedger(FlowLedger):
+    """The ledger of one FLOW. `before_dispatch` must be awaited for every batch while `resuming`."""
+
+    def __init__(self, keys: JobKeys, flow: int, flows: int, run: str) -> None:
+        super().__init__(keys, flow, flows, run)
+        self.resuming = False
+        self._guard_start = keys.start + b"guard:%d:{" % flow
+        self._began = False
+        self._marks: dict[int, int] = {}
+        self._loaded: dict[int, int] | None = None
+        self._newest = 0
+
+    def begin(self, master_id: str, lsn: int) -> None:
+        super().begin(master_id, lsn)
+        # Within one run everything sent is settled before the next session: only what a former run left is unknown.
+        self.resuming = bool(lsn) and not self._began
+        self._began = True
+
+    def checkpoint(self, batch: Batch) -> bytes | None:
+        return None
+
+    def guard(self, slot: int, lsn: int, mark: int) -> bytes:
+        self._marks[slot] = mark
+        return encode("SET", self._guard_key(slot), f"{self.master_id}:{lsn}:{self._run}:{mark}")
+
+    def last_mark(self, slot: int) -> int:
+        return self._marks.get(slot, -1)
+
+    def guard_read(self, slot: int) -> bytes:
+        return encode("GET", self._guard_key(slot))
+
+    def guarded(self, reply: object) -> int:
+        _, _, run, mark = _fields(reply)
+        return mark if run == self._run else -1
+
+    def applied_lsn(self, reply: object) -> int:
+        master_id, lsn, _, _ = _fields(reply)
+        return lsn if master_id == self.master_id else 0
+
+    def skips(self, slot: int, lsn: int) -> bool:
+        """A former run has applied this record in this slot."""
+        return self._loaded is not None and lsn <= self._loaded.get(slot, 0)
+
+    async def before_dispatch(self, batch: Batch, router: ClusterRouter) -> None:
+        """Take out of the batch what a former run has applied already. Raises TargetError."""
+        if self._loaded is None:
+            self._loaded = await router.applied_lsns(self)
+            self._newest = max(self._loaded.values(), default=0)
+        for block in batch.blocks:
+            self._leave_out(block)
+        batch.commands = sum(len(block.commands) for block in batch.blocks)
+        if batch.next_lsn > self._newest:
+            self.resuming = False
+            self._loaded = None
+
+    def _leave_out(self, block: Block) -> None:
+        lsns, slots = block.lsns, block.slots
+        if lsns is None or slots is None or block.tolerant:
+            return
+        keep = [i for i, lsn in enumerate(lsns) if not self.skips(slots[i], lsn)]
+        if len(keep) == len(lsns):
+            return
+        block.commands = [block.commands[i] for i in keep]
+        block.slots = [slots[i] for i in keep]
+        block.lsns = [lsns[i] for i in keep]
+        if block.once is not None:
+            block.once = [block.once[i] for i in keep]
+
+    def _guard_key(self, slot: int) -> bytes:
+        return self._guard_start + tags()[slot] + b"}"
+
+
+def _fields(reply: object) -> tuple[str, int, str, int]:
+    words = reply.decode("ascii", "replace").split(":") if isinstance(reply, bytes) else []
+    if len(words) != 4 or not all(words[i].isdigit() and len(words[i]) < 30 for i in (1, 3)):
+        return "", 0, "", -1
+    return words[0], int(words[1]), words[2], int(words[3])

@@ -1,0 +1,239 @@
+"""A Redis Cluster as the target: the same offers as `StandaloneTarget`, over all masters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+from df2redis_tui.errors import ConfigError, NotCopied, TargetError, TargetLost
+from df2redis_tui.pipeline.block import Global
+from df2redis_tui.replication.target_side import NodeFacts, Spared, facts_of, slot_ranges
+from df2redis_tui.settings import Settings
+from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.target.cluster_router import ClusterRouter
+from df2redis_tui.target.connection import ask, error_text, name_of, parse_info
+from df2redis_tui.target.direct import why_not_yet
+from df2redis_tui.target.pending import decode_command
+from df2redis_tui.target.topology import AddressMap
+from df2redis_tui.translate.capabilities import Capabilities, lowest, unsupported
+from df2redis_tui.translate.keys import SLOTS, keys_of, number, slot_of
+
+EACH_KEY_BY_ITSELF = frozenset({b"DEL", b"UNLINK", b"EXISTS"})  # their replies add up
+
+
+class ClusterTarget:
+    """The cluster. `connect` first; every method raises TargetLost or TargetError."""
+
+    periodic_checkpoints = True  # nothing travels with the batches: `write_checkpoints` is to be called now and then
+
+    def __init__(self, settings: Settings) -> None:
+        if "{" in settings.checkpoint_prefix + settings.job:
+            raise ConfigError("a job's name and the checkpoint prefix can't hold `{` when the target is a cluster")
+        self._settings = settings
+        self.name = f"cluster {settings.target.label}"
+        self.router = ClusterRouter(settings.target, AddressMap(settings.cluster_map))
+        self.facts: tuple[NodeFacts, ...] = ()
+        self.existing_keys = 0
+        self._caps: Capabilities | None = None
+        self._source_databases: set[int] = set()
+
+    @property
+    def caps(self) -> Capabilities:
+        assert self._caps is not None
+        return self._caps
+
+    async def connect(self) -> None:
+        """Find every master; refuse what can't be written to."""
+        seed = await self.router.learn()
+        found: list[tuple[NodeFacts, Capabilities]] = []
+        for node in self.router.nodes:
+            try:
+                connection = await self.router.connect(node)
+                try:
+                    facts, caps = await facts_of(connection, node)
+                finally:
+                    await connection.aclose()
+            except (TargetLost, PeerLost) as lost:
+                raise TargetLost(
+                    f"target cluster: node {node}, which {name_of(seed)} names, can't be used "
+                    f"({str(lost).removeprefix(f'target {node}: ')}); if it is reached by another address, "
+                    f"say --cluster-map {node}=host:port"
+                ) from None
+            problem = unsupported(caps)
+            if problem:
+                raise TargetError(f"target {node}: {problem}")
+            found.append((facts, caps))
+        self.facts = tuple(facts for facts, _ in found)
+        self.existing_keys = sum(facts.keys for facts in self.facts)
+        self._caps = lowest([caps for _, caps in found])
+
+    # Commands by key
+
+    async def call(self, *args: Arg) -> object:
+        """One command to the node that owns its keys. Of DEL, UNLINK and EXISTS, each key goes to its own node."""
+        words = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
+        if words[0].upper() in EACH_KEY_BY_ITSELF and len(words) > 2:
+            replies = await self.pipeline([encode(words[0], key) for key in words[1:]])
+            return next((r for r in replies if is_error(r)), sum(r for r in replies if isinstance(r, int)))
+        return (await self.pipeline([encode(*words)]))[0]
+
+    async def pipeline(self, commands: list[bytes]) -> list[object]:
+        """Commands one after the other, each where its key is; MULTI to EXEC is one unit. Errors are returned."""
+        replies: list[object] = []
+        unit: list[bytes] = []
+        for wire in commands:
+            unit.append(wire)
+            name = decode_command(unit[0])[0].upper()
+            if name == b"MULTI" and decode_command(wire)[0].upper() != b"EXEC":
+                continue
+            slots = [slot for w in unit if (slot := _slot_of_command(w)) is not None]
+            replies += await self._to_slot(slots[0] if slots else 0, unit)
+            unit = []
+        return replies
+
+    async def _to_slot(self, slot: int, wires: list[bytes]) -> list[object]:
+        try:
+            return await self.router.direct.to_slot(slot, wires)
+        except TargetLost:
+            return await self.router.direct.to_slot(slot, wires)
+
+    async def write_checkpoints(self, records: Iterable[bytes]) -> None:
+        """Write each FLOW's record, made by `ledger.record(lsn)` of what is confirmed."""
+        for record in records:
+            reply = (await self.pipeline([record]))[0]
+            if is_error(reply):
+                raise TargetError(f"target {self.name} refused a checkpoint: {error_text(reply)}")
+
+    # Databases
+
+    async def check_databases(self, databases: set[int]) -> None:
+        """The translation maps everything to 0."""
+
+    async def databases(self) -> list[int]:
+        return [0]
+
+    def check_source(self, databases: Iterable[int]) -> None:
+        """TargetError when the source uses databases that a cluster does not have and --db-policy is fail."""
+        self._source_databases = set(databases)
+        above = sorted(self._source_databases - {0})
+        if above and self._settings.db_policy == "fail":
+            several = f"databases {', '.join(map(str, above[:8]))}" if len(above) > 1 else f"database {above[0]}"
+            raise TargetError(
+                f"the source has keys in {several} and a cluster has only database 0: choose --db-policy skip or "
+                "merge-into-0; nothing was written"
+            )
+
+    # Everything
+
+    async def run_global(self, item: Global, records: Iterable[bytes], spared: Spared | None) -> None:
+        """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS on every master, then the checkpoint `records` of all FLOWs."""
+        name = item.args[0].upper()
+        if name == b"DFLYCLUSTER":
+            ranges = slot_ranges(item.args)
+            owners = {self.router.topology.owner(s) for a, b in ranges for s in range(a, min(b, SLOTS - 1) + 1)}
+            await self._remove_keys(
+                lambda key: any(a <= slot_of(key) <= b for a, b in ranges), [node for node in owners if node]
+            )
+        elif name == b"FLUSHALL" or self._flushes(item.db):
+            if spared is not None:
+                await self._remove_keys(lambda key: not spared(0, key), self.router.nodes)
+            else:
+                await self._flush()
+        await self.write_checkpoints(records)
+
+    def _flushes(self, db: int) -> bool:
+        """Whether FLUSHDB of this source's database empties the cluster."""
+        if self._settings.db_policy != "merge-into-0":
+            return db == 0
+        if self._source_databases - {db}:
+            raise NotCopied(
+                f"FLUSHDB of db {db}: with --db-policy merge-into-0 its keys can't be told from those of others"
+            )
+        return True
+
+    async def _flush(self) -> None:
+        await self.router.refresh()
+        for node in self.router.nodes:
+            address = self.router.topology.addresses[node]
+            reply = (await self.router.direct.at(address, [encode("FLUSHALL")], timeout=600.0))[0]
+            if is_error(reply):
+                raise TargetError(f"target {node} refused FLUSHALL: {error_text(reply)}")
+
+    async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None:
+        """Every key, page by page, node after node."""
+        await self._scan(self.router.nodes, on_page)
+
+    async def _scan(self, nodes: list[str], on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None:
+        for node in nodes:
+            connection = await self.router.connect(node)
+            try:
+                cursor = b"0"
+                while True:
+                    reply = await ask(connection, node, "SCAN", cursor, "COUNT", 2000)
+                    if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
+                        raise TargetError(f"target {node}: unexpected answer to SCAN")
+                    cursor = reply[0] if isinstance(reply[0], bytes) else b"0"
+                    keys = [k for k in reply[1] if isinstance(k, bytes)]
+                    if keys:
+                        await on_page(connection, keys)
+                    if cursor == b"0":
+                        break
+            except PeerLost as lost:
+                raise TargetLost(f"target {node}: {lost}") from None
+            finally:
+                await connection.aclose()
+
+    async def _remove_keys(self, wanted: Callable[[bytes], bool], nodes: list[str]) -> None:
+        prefix = f"{self._settings.checkpoint_prefix}:".encode()
+
+        async def remove(connection: RespConnection, keys: list[bytes]) -> None:
+            gone = [encode("UNLINK", k) for k in keys if not k.startswith(prefix) and wanted(k)]
+            for wire, reply in zip(gone, await connection.pipeline(gone, timeout=60.0) if gone else [], strict=True):
+                if why_not_yet([reply]):
+                    reply = (await self.pipeline([wire]))[0]
+                if is_error(reply):
+                    raise TargetError(f"target {self.name} refused UNLINK: {error_text(reply)}")
+
+        await self._scan(nodes, remove)
+
+    # What is shown
+
+    async def refresh_facts(self) -> None:
+        """Ask every master for its memory and role again; a new master is asked what it is."""
+        known = {facts.name: facts for facts in self.facts}
+        fresh: list[NodeFacts] = []
+        for node in self.router.nodes:
+            old = known.get(node)
+            try:
+                if old is None:
+                    connection = await self.router.connect(node)
+                    try:
+                        fresh.append((await facts_of(connection, node))[0])
+                    finally:
+                        await connection.aclose()
+                    continue
+                address = self.router.topology.addresses[node]
+                info = parse_info((await self.router.direct.at(address, [encode("INFO")]))[0])
+            except (TargetError, PeerLost):
+                if old is not None:
+                    fresh.append(replace(old, used_memory=None))
+                continue
+            memory, most = (number(info.get(field, "").encode()) for field in ("used_memory", "maxmemory"))
+            fresh.append(replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most))
+        self.facts = tuple(fresh)
+
+    def slots_of(self, node: str) -> int | None:
+        return self.router.topology.slots_of(node)
+
+    async def aclose(self) -> None:
+        await self.router.aclose()
+
+
+def _slot_of_command(wire: bytes) -> int | None:
+    """The slot of a command's first key, None when it has none."""
+    args = decode_command(wire)
+    if args and args[0].upper() in (b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO"):
+        count = number(args[2]) if len(args) > 3 else None
+        return slot_of(args[3]) if count else None
+    keys = keys_of(args) if args else ()
+    return slot_of(keys[0]) if keys else None

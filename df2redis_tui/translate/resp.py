@@ -9,6 +9,9 @@ from typing import Final
 _FORMATS: Final = tuple(b"*%d\r\n" % n + b"$%d\r\n%b\r\n" * n for n in range(17))
 SET_FORMAT: Final = b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
 SET_PXAT_FORMAT: Final = b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$4\r\nPXAT\r\n$%d\r\n%d\r\n"
+RESTORE_FORMAT: Final = (
+    b"*6\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%d\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
+)
 
 # What one command costs in memory besides its bytes: the bytes object's head, its place in lists, its reply.
 COMMAND_OVERHEAD: Final = 57
@@ -43,3 +46,9 @@ def set_command(key: bytes, value: bytes, expire_ms: int) -> bytes:
     if expire_ms:
         return SET_PXAT_FORMAT % (len(key), key, len(value), value, len(b"%d" % expire_ms), expire_ms)
     return SET_FORMAT % (len(key), key, len(value), value)
+
+
+def restore_command(key: bytes, payload: bytes, expire_ms: int) -> bytes:
+    """RESTORE … REPLACE ABSTTL; `expire_ms` absolute unix ms, 0 none."""
+    digits = len(b"%d" % expire_ms) if expire_ms else 1
+    return RESTORE_FORMAT % (len(key), key, digits, expire_ms, len(payload), payload)

@@ -19,7 +19,7 @@ from df2redis_tui.translate.payload import (
     payload,
     string_value,
 )  # fmt: skip
-from df2redis_tui.translate.resp import command, set_command
+from df2redis_tui.translate.resp import command, restore_command, set_command
 
 MemberTtl = Literal["fail", "drop"]
 
@@ -83,7 +83,7 @@ class ValueWriter:
         return [self._restore(key, *_widen(rdb_type, cast("list[bytes]", elements)), expire_ms)]
 
     def _restore(self, key: bytes, rdb_type: int, raw: bytes, expire_ms: int) -> bytes:
-        return command(b"RESTORE", key, b"%d" % expire_ms, payload(rdb_type, raw), b"REPLACE", b"ABSTTL")
+        return restore_command(key, payload(rdb_type, raw), expire_ms)
 
     def _json(self, key: bytes, text: bytes, expire_ms: int) -> list[bytes]:
         out = [command(b"DEL", key), command(b"JSON.SET", key, b"$", text)]

@@ -32,7 +32,7 @@ class Strings(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A whole value small enough to hold: `raw` is the RDB value exactly as it stood behind the key (no type byte)."""
+    """A whole value small enough to hold: `raw` is the RDB value as it stood behind the key (no type byte)."""
 
     db: int
     key: bytes

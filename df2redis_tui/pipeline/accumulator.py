@@ -1,4 +1,4 @@
-"""Gathers a FLOW's blocks into batches: by size, by bytes, by time, or at once when the pipeline is idle (adaptive flush)."""
+"""Gathers a FLOW's blocks into batches: by size, by bytes, by time, or at once when idle (adaptive flush)."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Batch:
 
 
 def cut(block: Block, count: int) -> tuple[Block, Block | None]:
-    """Split a block behind about `count` commands, never between two commands of one record. Second part None = all of it."""
+    """Split a block behind about `count` commands, never between two of one record. No second part = all of it."""
     total = len(block.commands)
     lsns = block.lsns
     if lsns is not None:

@@ -1,4 +1,4 @@
-"""What the translators hand to the pipeline, in FLOW order: blocks of encoded commands, and the few things that are not commands."""
+"""What the translators hand to the pipeline, in FLOW order: blocks of commands, and what is not a command."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Block:
 
     `slots` (cluster targets only), `lsns` and `once` run parallel to `commands`:
     `lsns[i]` is the LSN of the record that command i came from (several commands may share one: a batch is never cut
-    between them); None in the snapshot part. `once[i]` is True where applying the command a second time would change the
-    result (INCR, APPEND, LPUSH, RENAME ...); None when no command of the block is such. `entries` counts source entries.
+    between them); None in the snapshot part. `once[i]` is True where applying the command a second time would change
+    the result (INCR, APPEND, LPUSH, RENAME ...); None when no command of the block is such. `entries` counts source entries.
     """
 
     db: int

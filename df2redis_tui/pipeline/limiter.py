@@ -10,7 +10,7 @@ IN_FLIGHT_BYTES = 24 * 1024**2  # per FLOW: a few huge batches must not fill mem
 
 
 class Limiter:
-    """Batches in flight of one FLOW. A slot is taken when a batch is sent and given back when its last reply is read."""
+    """Batches in flight of one FLOW: a slot is taken when a batch is sent and given back at its last reply."""
 
     def __init__(self, limit: int, on_release: Callable[[], None]) -> None:
         self._tokens = anyio.CapacityLimiter(limit)

@@ -162,7 +162,7 @@ class FlowState:
             return
         self.stats.errors += 1
         args = pending.args()
-        keys = pending.keys()
+        keys = pending.names()
         name = printable(args[0]) if args else "command"
         key = keys[0] if keys else b""
         self._records.event("error", "server-error", f"{name} {printable(key)}: {error}", self.flow)

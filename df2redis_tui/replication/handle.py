@@ -1,4 +1,4 @@
-"""The seam between an engine and whoever drives it (headless, Textual, tests): this, and `EngineSnapshot`, is all they know."""
+"""The seam between an engine and whoever drives it: this, and `EngineSnapshot`, is all that front ends know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of a batch that still have to be applied, and the rules for sending them again without changing the order."""
+"""Commands of a batch that still have to be applied, and the rules for sending them again in order."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Pending:
     def args(self) -> list[bytes]:
         return decode_command(self.command)
 
-    def keys(self) -> tuple[bytes, ...]:
+    def names(self) -> tuple[bytes, ...]:
         return keys_of(self.args())
 
 
 @dataclass(frozen=True, slots=True)
 class Overtaken:
-    """A command that must not be applied twice ran ahead of an earlier one on the same key: only a re-read can mend the key."""
+    """A command that must not be applied twice ran ahead of an earlier one on its key: only a re-read mends it."""
 
     db: int
     key: bytes
@@ -127,11 +127,11 @@ def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
     for pending in fates:
         if pending.fate is not Fate.APPLIED:
             if pending.fate is Fate.FAILED:
-                behind.update((pending.db, key) for key in pending.keys())
+                behind.update((pending.db, key) for key in pending.names())
             continue
         if not behind:
             continue
-        hit = [key for key in pending.keys() if (pending.db, key) in behind]
+        hit = [key for key in pending.names() if (pending.db, key) in behind]
         if hit and pending.once:
             doubts.extend(Overtaken(pending.db, key) for key in hit)
         elif hit:

@@ -85,7 +85,7 @@ def select_wire(db: int) -> bytes:
 def whole_part(batch: Batch, blocks: list[Block], node: str, lane: Lane, ledger: Ledger | None, base_db: int) -> Part:
     """A standalone part: commands in order with SELECTs between, in one transaction when it must not be applied twice.
 
-    The checkpoint travels inside the transaction, or behind the commands when all of them converge (§ design, exactly once).
+    The checkpoint travels inside the transaction, or behind the commands when all of them converge.
     """
     checkpoint = ledger.checkpoint(batch) if ledger is not None else None
     transaction = ledger is not None and any(b.once is not None for b in blocks)

@@ -47,7 +47,7 @@ class Writer:
     """Batches go out in order through `dispatch` (after `ready`); confirmations come in order through `events`.
 
     Trouble of any kind stops dispatching; what is in flight is settled; what was not applied is sent again, batch by
-    batch, in order; then dispatching goes on. `run` raises TargetError, NotCopied, or TargetLost (when it may not reconnect).
+    batch, in order; then dispatching goes on. `run` raises TargetError, NotCopied, or TargetLost (without reconnecting).
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Writer:
         for overtaken in mark_overtaken(p for _, fates in work for p in fates):
             self._events.doubt(overtaken)
         await self._connect_lanes()
-        # The fate of all that was in flight must be known before anything is sent again: a newer checkpoint would hide it.
+        # The fate of all must be known before anything is sent again: a newer checkpoint would hide it.
         due = [
             (b, await self._settle_unknown(b, [p for p in fates if p.fate is not Fate.APPLIED])) for b, fates in work
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import deque
@@ -47,12 +48,9 @@ def quantiles_of(buckets: list[int], quantiles: tuple[float, ...]) -> list[float
         return None
     result = []
     for q in quantiles:
-        left = q * total
-        for i, count in enumerate(buckets):
-            left -= count
-            if left <= 0:
-                break
-        result.append(_FLOOR * math.exp(_STEP * i))
+        sums = itertools.accumulate(buckets)
+        bucket = next(i for i, seen in enumerate(sums) if seen >= q * total)
+        result.append(_FLOOR * math.exp(_STEP * bucket))
     return result
 
 

@@ -262,7 +262,7 @@ class LookAlike:
         return self.paused_until > time.monotonic()
 
     async def pause_over(self) -> None:
-        while (left := self.paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be prolonged or ended
+        while (left := self.paused_until - time.monotonic()) > 0:
             await asyncio.sleep(min(left, 0.05))
 
     def global_lock(self, taken: bool) -> None:

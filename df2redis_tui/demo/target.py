@@ -58,7 +58,7 @@ async def _join(servers: list[EmbeddedValkey]) -> None:
                 await client.execute_command("CLUSTER MEET", "127.0.0.1", servers[0].port)
         async with asyncio.timeout(30):
             for client in clients:
-                while not await _formed(client):  # noqa: ASYNC110 - the servers tell nobody
+                while not await _formed(client):
                     await asyncio.sleep(0.05)
     except TimeoutError:
         raise ConfigError("the embedded cluster did not form within 30 s; is the machine overloaded?") from None

@@ -32,7 +32,7 @@ class Strings(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A whole value small enough to hold: `raw` is the RDB value as it stood behind the key (no type byte)."""
+    """A whole value small enough to hold: `raw` is the RDB value as it stood behind the key, no type byte."""
 
     db: int
     key: bytes
@@ -42,7 +42,7 @@ class Value(NamedTuple):
 
 
 class ValueStart(NamedTuple):
-    """A value too big to hold begins; its parts follow, other records may stand between them. `id` is unique per FLOW."""
+    """A value too big to hold begins; its parts follow, with other records between them. `id`: unique per FLOW."""
 
     id: int
     db: int

@@ -12,7 +12,7 @@ class Block:
     `slots` (cluster targets only), `lsns` and `once` run parallel to `commands`:
     `lsns[i]` is the LSN of the record that command i came from (several commands may share one: a batch is never cut
     between them); None in the snapshot part. `once[i]` is True where applying the command a second time would change
-    the result (INCR, APPEND, LPUSH, RENAME ...); None when no command of the block is such. `entries` counts source entries.
+    the result (INCR, APPEND, LPUSH, RENAME ...); None when no command of the block is such. `entries`: source entries.
     """
 
     db: int

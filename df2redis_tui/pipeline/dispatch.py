@@ -72,6 +72,7 @@ class Dispatcher:
         self.at_barrier: Global | None = None
         self.ended = False
         self.rate_limited = False
+        self.before_dispatch: Callable[[Batch], Awaitable[None]] | None = None
         self._writer = writer
         self._gate = gate
         self._rate = rate
@@ -109,6 +110,8 @@ class Dispatcher:
         if unknown:
             await self._check_databases(unknown)
             self._databases |= unknown
+        if self.before_dispatch is not None:
+            await self.before_dispatch(batch)
         wait = self._rate.take(batch.entries, time.monotonic())
         while wait > 0:
             self.rate_limited = True

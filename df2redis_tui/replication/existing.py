@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from df2redis_tui.errors import TargetError
-from df2redis_tui.replication.target_side import StandaloneTarget
+from df2redis_tui.replication.cleanup import Scanned
 from df2redis_tui.streams import RespConnection
 
 DIGEST = 12  # bytes
@@ -46,7 +46,7 @@ class ExistingKeys:
         self._seen = {raw[i : i + DIGEST] for i in range(0, len(raw), DIGEST)}
         return True
 
-    async def read(self, target: StandaloneTarget, prefix: bytes) -> None:
+    async def read(self, target: Scanned, prefix: bytes) -> None:
         """SCAN the whole target. Raises TargetError when it holds more than `LIMIT` keys."""
         for db in await target.databases():
 
@@ -54,7 +54,8 @@ class ExistingKeys:
                 self._seen.update(_digest(db, key) for key in keys if not key.startswith(prefix))
                 if len(self._seen) > LIMIT:
                     raise TargetError(
-                        f"target {target.name} holds more than {LIMIT:,} keys: too many to tell them from the copied ones (--target-owned says all are ours)"
+                        f"target {target.name} holds more than {LIMIT:,} keys: too many to tell them from the copied "
+                        "ones (--target-owned says all are ours)"
                     )
 
             await target.scan(db, note)

@@ -1,4 +1,4 @@
-"""One FLOW of a job: what outlives the source's sessions (writer, ledger, counters, expiries) and what happens in it."""
+"""One FLOW of a job: what outlives the source's sessions (writer, ledger, counters), and what happens in it."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class FlowState:
         self.lane_states: dict[str, str] = {}
         self.on_cut_confirmed: Callable[[int], None] | None = None
         self.cut_confirmed = False
+        self.lsn_checkpointed: int | None = None  # on targets where checkpoints are written apart
         self.interval_tuned = False
         self._source_history: deque[tuple[float, int]] = deque(maxlen=10_000)
         self._records = records

@@ -277,7 +277,7 @@ class Ingest:
                 await self._values([value], arrived)
 
     async def _write_due_expiries(self) -> None:
-        """True expiry times once the FLOW has caught up; until then those that were put off are put off again (§4.8)."""
+        """True expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""
         expiry = self._translate.expiry
         if not expiry.count:
             return

@@ -1,7 +1,7 @@
 """Exact re-reads of single keys whose journal records can't be replayed (protocol page §4.6).
 
-A = REPLICAOFFSET of the FLOW; the value; B = REPLICAOFFSET. If no record with A <= LSN < B touches the key, the value is
-the key's state at every LSN in between: records below A are skipped and the value is written when the FLOW reaches B.
+A = REPLICAOFFSET of the FLOW; the value; B = REPLICAOFFSET. If no record with A <= LSN < B touches the key, the value
+is the key's state at every LSN in between: records below A are skipped and the value is written when the FLOW reaches B.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`--backpressure spill`: a FLOW's journal is always read; what the pipeline can't take yet waits in memory, then on disk.
+"""`--backpressure spill`: a FLOW's journal is always read; what can't be taken yet waits in memory, then on disk.
 
-The source's writers never block on a slow or paused target, and its replication timeout never strikes (protocol page §6).
+The source's writers never block on a slow or paused target, and its replication timeout never strikes (page §6).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SpoolSpace:
         self.used = 0
 
     def prepare(self) -> None:
-        """Make the directory empty and private. Left-overs of a killed run are worthless: the source sends them again."""
+        """Make the directory empty and private. What a killed run left is worthless: the source sends it again."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True, mode=0o700)
 

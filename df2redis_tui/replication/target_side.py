@@ -40,9 +40,8 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
     modules: list[str] = []
     reply = await connection.call("MODULE", "LIST")
     if isinstance(reply, list):
-        for module in reply:
-            if isinstance(module, list) and len(module) > 1 and isinstance(module[1], bytes):
-                modules.append(module[1].decode("utf-8", "replace"))
+        named = [m[1] for m in reply if isinstance(m, list) and len(m) > 1 and isinstance(m[1], bytes)]
+        modules = [name.decode("utf-8", "replace") for name in named]
     cluster = info.get("cluster_enabled") == "1"
     caps = capabilities_of(info, modules, cluster)
     keys = sum(int(n) for k, v in info.items() if re.fullmatch(r"db\d+", k) for n in re.findall(r"keys=(\d{1,18})", v))
@@ -65,6 +64,8 @@ def _number(text: str | None) -> int | None:
 
 class StandaloneTarget:
     """One server. `connect` first; every method raises TargetLost or TargetError."""
+
+    periodic_checkpoints = False  # they travel with the batches
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -144,6 +145,13 @@ class StandaloneTarget:
                 old.keys,
             ),
         )
+
+    async def write_checkpoints(self, records: Iterable[bytes]) -> None:
+        """Write each FLOW's record, made by `ledger.record(lsn)` of what is confirmed."""
+        await self._record(list(records))
+
+    def check_source(self, databases: Iterable[int]) -> None:
+        """Every database of the source may have its own here; `check_databases` asks when it is needed."""
 
     async def check_databases(self, databases: set[int]) -> None:
         """A SELECT that fails in the middle of a batch would send its commands to the wrong database: ask before."""

@@ -47,7 +47,7 @@ class Writer:
     """Batches go out in order through `dispatch` (after `ready`); confirmations come in order through `events`.
 
     Trouble of any kind stops dispatching; what is in flight is settled; what was not applied is sent again, batch by
-    batch, in order; then dispatching goes on. `run` raises TargetError, NotCopied, or TargetLost (without reconnecting).
+    batch, in order; then dispatching goes on. `run` raises TargetError, NotCopied, or TargetLost (if not reconnecting).
     """
 
     def __init__(

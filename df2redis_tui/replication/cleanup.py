@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class Scanned(Protocol):
+    """A target whose keys can be walked."""
+
+    @property
+    def name(self) -> str: ...
+
     async def databases(self) -> list[int]: ...
 
     async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None: ...

@@ -37,7 +37,7 @@ from df2redis_tui.pipeline.knobs import (
 )
 from df2redis_tui.pipeline.limiter import RateLimit
 from df2redis_tui.replication.barrier import GlobalBarrier
-from df2redis_tui.replication.checkpoint import Checkpoint, FlowLedger, JobKeys
+from df2redis_tui.replication.checkpoint import Checkpoint, JobKeys
 from df2redis_tui.replication.cleanup import find_leftovers
 from df2redis_tui.replication.existing import ExistingKeys
 from df2redis_tui.replication.flow_state import FlowState
@@ -47,7 +47,8 @@ from df2redis_tui.replication.mirror import write_mirror
 from df2redis_tui.replication.reread import KeyReader, Rereads
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.spool import Spool, SpoolSpace
-from df2redis_tui.replication.target_side import Spared, StandaloneTarget
+from df2redis_tui.replication.target_side import Spared
+from df2redis_tui.replication.targets import Target, ledger_of, resumer_of, target_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import is_error
 from df2redis_tui.target.connection import error_text
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 
 STEADY = 60.0  # seconds after which a session counts as having worked
 MIRROR_EVERY = 1.0
+CHECKPOINT_EVERY = 1.0
 CAUGHT_UP_FOR = 1.0  # seconds at lag 0 that `--until caught-up` asks for
 XADD_EXACT_SINCE = (1, 27)
 
@@ -74,7 +76,7 @@ class Job:
         self.settings = settings
         self.run_id = secrets.token_hex(8)
         self.keys = JobKeys(settings.checkpoint_prefix, settings.job)
-        self.target = StandaloneTarget(settings)
+        self.target: Target = target_of(settings)
         self.records = Records()
         self.dead_letters = DeadLetters(
             settings.state_dir / DEAD_LETTER_FILE, settings.on_error, settings.dead_letter_value_limit
@@ -142,9 +144,11 @@ class Job:
                 tasks.start_soon(self._watch_lag)
                 tasks.start_soon(self._keep_lease)
                 tasks.start_soon(self._keep_mirror)
+                tasks.start_soon(self._guarded, self._keep_checkpoints)
                 await self._sessions()
                 self.set_phase(Phase.DRAINING)
                 await self._settle()
+                await self._write_checkpoints()
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise significant(group) from None
@@ -218,6 +222,24 @@ class Job:
                 await self._lease.renew()
             except TargetLost as lost:
                 log.info("The lease was not renewed", extra={"fields": {"reason": str(lost)}})
+
+    async def _keep_checkpoints(self) -> None:
+        """Where no checkpoint can travel with the batches: what is confirmed is written every second."""
+        while self.target.periodic_checkpoints:
+            await anyio.sleep(CHECKPOINT_EVERY)
+            try:
+                await self._write_checkpoints()
+            except TargetLost as lost:
+                log.info("No checkpoint", extra={"fields": {"reason": str(lost)}})
+
+    async def _write_checkpoints(self) -> None:
+        if not self.target.periodic_checkpoints:
+            return
+        for state in self.flows:
+            lsn = state.stats.lsn_confirmed
+            if state.ledger is not None and state.cut_confirmed and lsn and lsn != state.lsn_checkpointed:
+                await self.target.write_checkpoints([state.ledger.record(lsn)])
+                state.lsn_checkpointed = lsn
 
     async def _keep_mirror(self) -> None:
         path = self.settings.state_dir / f"{self.settings.job}.json"
@@ -293,6 +315,7 @@ class Job:
         self._clean_up_due = self._clean_up_due or bool(self.flows)
         for state in self.flows:
             state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
+            state.lsn_checkpointed = None
             state.cut_confirmed = False
             state.resume_rereads = []
             state.rereads = None
@@ -368,6 +391,7 @@ class Job:
         self.greeting = greeting
         self.source_connected = True
         self.source_keys = await control.key_count()
+        self.target.check_source(await control.databases())
         if before is not None and (before.master_id != greeting.master_id or before.flows != greeting.flows):
             self.records.event("warning", "reconnect", "the source is another process now: full sync")
             self._start_over()
@@ -431,7 +455,7 @@ class Job:
                 tuning.channel_entries,
                 tuning.channel_bytes or default_channel_bytes(greeting.flows),
             )
-            ledger = FlowLedger(self.keys, flow, greeting.flows, self.run_id) if self.settings.exactly_once else None
+            ledger = ledger_of(self.settings, self.keys, flow, greeting.flows, self.run_id)
             state = FlowState(flow, knobs, ledger, self.dead_letters, self.records)
             state.on_cut_confirmed = self._cut_confirmed
             state.writer = Writer(flow, self.target.router, ledger, state, reconnect=self.settings.reconnect)
@@ -476,6 +500,7 @@ class Job:
         if state.ledger is not None:
             state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
             state.ledger.rereads = rereads.open_at
+            dispatcher.before_dispatch = resumer_of(self.target, state.ledger)
         route = self.target.router.cluster
         snapshot = SnapshotTranslator(
             caps,
@@ -564,6 +589,8 @@ class Job:
         log.info(text)
 
     def _is_ours(self, db: int, key: bytes) -> bool:
+        if self.target.router.cluster and self.settings.db_policy == "merge-into-0":
+            return False  # it may be of another database of the source
         return not key.startswith(f"{self.settings.checkpoint_prefix}:".encode()) and self._ours(db, key)
 
     def _absent(self, db: int, key: bytes) -> None:

@@ -18,6 +18,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -29,14 +30,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Terminal:
     """The program in a pty of a size; `drain` reads what it draws."""
 
-    def __init__(self, options: dict[str, object], width: int, height: int, **environ: str) -> None:
+    def __init__(self, options: dict[str, object], width: int, height: int, kind: str = "tui") -> None:
         self.main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", **environ}
+        env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
         env.pop("NO_COLOR", None)
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ui.program", "tui", json.dumps(options)],
+            [sys.executable, "-m", "tests.ui.program", kind, json.dumps(options)],
             cwd=ROOT,
             env=env,
             stdin=side,
@@ -131,6 +132,30 @@ def key_to_paint(options: dict[str, object], presses: int, label: str) -> str:
         terminal.close()
 
 
+def turns(kind: str, seconds: float) -> float:
+    """Turns per second of an engine thread that is pure Python and never waits, behind a front end."""
+    with tempfile.TemporaryDirectory() as directory:
+        beats = Path(directory) / "beats"
+        options: dict[str, object] = {"engine": {"flows": 16, "busy": True, "every": 0.45}, "beats": str(beats)}
+        terminal = Terminal(options, 120, 40, kind=kind)
+        try:
+            terminal.drain(3.0)
+            before = beats.read_text().split()[-2:]
+            terminal.drain(seconds)
+            after = beats.read_text().split()[-2:]
+            return (int(after[1]) - int(before[1])) / (float(after[0]) - float(before[0]))
+        finally:
+            terminal.close()
+
+
+def throughput(seconds: float, rounds: int = 3) -> str:
+    """Alternating, so that a noisy machine is noisy to both."""
+    pairs = [(turns("tui", seconds), turns("headless", seconds)) for _ in range(rounds)]
+    ratio = statistics.median(tui / headless for tui, headless in pairs)
+    label = f"engine with the application : headless ({rounds} rounds)"
+    return f"{label:<58} median {ratio:.2f}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -149,6 +174,7 @@ def main() -> int:
     busy = {"engine": {"flows": 16, "busy": True, "every": 0.45}}
     print(key_to_paint({"engine": {"flows": 16, "moving": False}}, wanted.presses, "key to paint, engine idle"))
     print(key_to_paint(busy, wanted.presses, "key to paint, engine thread at 100 %"))
+    print(throughput(s))
     return 0
 
 

@@ -165,7 +165,7 @@ async def test_freezing_the_view_is_not_pausing_the_engine() -> None:
         ("5", "report", "20,100,000"),
         ("r", "report", "Copied"),
         ("enter", "flow", "acknowledged"),
-        ("question_mark", "help", "batch size: next larger step"),
+        ("question_mark", "help", "batch size: larger"),
         ("f1", "help", "undo the last change"),
     ],
 )

@@ -51,13 +51,13 @@ class HelpPage(Page):
     def _marks(self, width: int) -> list[Line]:
         g = self.ui.glyphs
         rows = (
-            (g.healthy, "ok", "healthy", "channel < 50 %, limiter < 70 %, open batch waits < 5 s"),
-            (g.warning, "warn", "warning", "channel 50-80 %, limiter 70-90 %, open batch waits 5-10 s"),
-            (g.critical, "crit", "critical", "channel > 80 %, limiter > 90 %, open batch waits > 10 s"),
+            (g.healthy, "ok", "healthy", "channel <50 %, limiter <70 %, batch <5 s"),
+            (g.warning, "warn", "warning", "from there to the limits below"),
+            (g.critical, "crit", "critical", "channel >80 %, limiter >90 %, batch >10 s"),
         )
         out = [heading("Marks", width, g)]
         for mark, role, word, text in rows:
             for index, part in enumerate(wrap(g.plain(text), max(20, width - _KEYS - 3))):
-                head = Span(f"  {mark} {word:<13}", role) if index == 0 else Span(" " * (_KEYS + 1))
+                head = Span(f"  {mark} {word:<{_KEYS - 3}}", role) if index == 0 else Span(" " * (_KEYS + 1))
                 out.append((head, Span(part, "value")))
         return out

@@ -30,6 +30,7 @@ class OverviewPage(Page):
     def __init__(self) -> None:
         super().__init__()
         self._columns = 1
+        self._in_view = 0  # the FLOW last scrolled to
         self._placed: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -89,9 +90,19 @@ class OverviewPage(Page):
             self.call_after_refresh(self.forget)
             self.call_after_refresh(self.redraw)
         height = -(-len(flows) // columns) * PANEL_ROWS if columns else 0
+        height = min(height, max(PANEL_ROWS, most))
         grid.styles.grid_size_columns = max(1, columns)
         grid.styles.height = height
         return height
+
+    def redraw(self) -> None:
+        super().redraw()
+        state = self.ui.state
+        if not state.tabled and state.selected != self._in_view:
+            self._in_view = state.selected
+            for panel in self.query(FlowPanel):
+                if panel.flow == state.selected:
+                    panel.scroll_visible(animate=False)
 
     def move(self, where: str) -> None:
         """Arrow keys select FLOWs; pages and ends belong to the list of flushes."""

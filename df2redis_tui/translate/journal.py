@@ -27,7 +27,7 @@ BLOCK_COMMANDS: Final = 4096
 # Single-key commands that go out as they came. The value says whether a second application changes the result.
 VERBATIM: Final[Mapping[bytes, bool]] = {
     **dict.fromkeys(
-        (b"HSET", b"HMSET", b"HDEL", b"SADD", b"SREM", b"ZREM", b"SETBIT", b"SETRANGE", b"PFADD", b"XDEL", b"XACK"),
+        (b"HSET", b"HMSET", b"HDEL", b"SADD", b"SREM", b"ZREM", b"SETBIT", b"SETRANGE", b"XDEL", b"XACK"),
         False,
     ),
     **dict.fromkeys(

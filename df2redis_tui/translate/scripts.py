@@ -110,3 +110,13 @@ return 0"""
 PEXPIREAT_XX: Final = (
     b"if redis.call('PTTL',KEYS[1])>=0 then return redis.call('PEXPIREAT',KEYS[1],ARGV[1]) end return 0"
 )
+
+# Dragonfly keeps every HyperLogLog dense; a target would begin a new one sparse, with other bytes for the same count.
+PFADD_DENSE: Final = (
+    b"if redis.call('EXISTS',KEYS[1])==0 then\n"
+    b"redis.call('SET',KEYS[1],'HYLL'..string.rep('\\0',11)..'\\128'..string.rep('\\0',12288)) end\n"
+    b"local changed=0\n"
+    b"for i=1,math.max(#ARGV,1),1000 do\n"
+    b"changed=math.max(changed,redis.call('PFADD',KEYS[1],unpack(ARGV,i,math.min(i+999,#ARGV)))) end\n"
+    b"return changed"
+)

@@ -136,9 +136,14 @@ def throttle(to: Rewriter, args: Args) -> None:
     to.reread(args[1:2], "CL.THROTTLE depends on the source's clock")
 
 
+def pfadd(to: Rewriter, args: Args) -> None:
+    """A new HyperLogLog begins dense, as the source's does."""
+    to.script(scripts.PFADD_DENSE, (args[1],), *args[2:], once=False)
+
+
 TABLE = {
     b"SET": set_, b"SETEX": setex, b"PSETEX": setex, b"GETSET": replaced_without_ttl, b"GETDEL": replaced_without_ttl,
     b"GETEX": getex, b"GAT": getex, b"BITFIELD": bitfield, b"INCRBYFLOAT": incrbyfloat, b"PREPEND": prepend,
-    b"DELEX": delex, b"CL.THROTTLE": throttle,
+    b"DELEX": delex, b"PFADD": pfadd, b"CL.THROTTLE": throttle,
 }  # fmt: skip
 TABLE_OF_MANY = {b"MSET": mset, b"MSETNX": mset}

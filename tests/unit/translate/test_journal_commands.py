@@ -64,7 +64,6 @@ SAME_EVERYWHERE = [
     "ZPOPMIN k",
     "ZPOPMAX k 2",
     "GEOADD k 1 2 m",
-    "PFADD k a",
     "MSET a 1 b 2",
     "DEL a b",
     "UNLINK a",
@@ -206,6 +205,7 @@ def test_is_rewritten_for_the_target(text: str, expected: list[str], caps: Capab
 SCRIPTED = [
     ("INCRBYFLOAT k 0.1", scripts.INCRBYFLOAT, REDIS70),
     ("PREPEND k v", scripts.PREPEND, REDIS70),
+    ("PFADD k a", scripts.PFADD_DENSE, REDIS70),
     ("DELEX k IFEQ v", scripts.DELEX, VALKEY9),
     ("HINCRBYFLOAT k f 1", scripts.HINCRBYFLOAT, REDIS70),
     ("HINCRBYFLOAT k f 1", scripts.HINCRBYFLOAT_HPEXPIREAT, REDIS74),

@@ -131,6 +131,15 @@ def test_prepend_keeps_the_ttl(there: Target) -> None:
     assert there.client.pttl("k") > 0
 
 
+def test_a_new_hyperloglog_is_dense(there: Target) -> None:
+    there.apply("PFADD k a b c", "PFADD k a", "PFADD empty")
+    assert there.client.pfcount("k") == 3
+    dense = there.client.get("k")
+    assert (len(dense), dense[:5], len(there.client.get("empty"))) == (12304, b"HYLL\0", 12304)
+    there.apply("PFADD many " + " ".join(f"m{i}" for i in range(5000)))
+    assert 4800 < there.client.pfcount("many") < 5200
+
+
 def test_delex_compares(there: Target) -> None:
     there.client.mset({"a": "1", "b": "1"})
     there.apply("DELEX a IFEQ 2", "DELEX b IFNE 1", "DELEX missing IFEQ 1")

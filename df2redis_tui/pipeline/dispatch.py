@@ -16,6 +16,8 @@ from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.limiter import Limiter, RateLimit
 from df2redis_tui.pipeline.signal import Signal
 
+IDLE_BELOW = 4  # batches in flight up to which a partial batch goes at once: more would only be many small ones
+
 
 class Gate:
     """Open or closed for all FLOWs (pause and resume)."""
@@ -130,4 +132,4 @@ class Dispatcher:
         self._writer.dispatch(batch)
 
     def _slot_free(self) -> bool:
-        return not self._gate.closed and self.limiter.in_flight < self.limiter.limit
+        return not self._gate.closed and self.limiter.in_flight < min(self.limiter.limit, IDLE_BELOW)

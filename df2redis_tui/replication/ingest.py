@@ -40,6 +40,8 @@ from df2redis_tui.translate.snapshot import SnapshotTranslator
 
 FULL_SYNC_GRACE_MS = 60_000  # how far behind the source a full sync may be is not known
 IDLE = 1.0  # seconds
+SMALL_READ = 16 * 1024  # bytes
+SOON = 0.002  # seconds
 
 
 class IngestEvents(Protocol):
@@ -140,6 +142,9 @@ class Ingest:
                 looked = now
                 await self._write_due_expiries()
                 await self._reread()
+            if data and len(data) < SMALL_READ and time.monotonic() - now < SOON:
+                # Small reads in quick succession: let a few records gather, each read costs as much as many records.
+                await anyio.sleep(SOON)
             data = None
             with anyio.move_on_after(IDLE):
                 data = await receive()

@@ -189,7 +189,7 @@ def report_lines(
         gauge = fmt.bar_spans(number / most if most else 0, max(6, min(24, half - 40)), "bar-node", glyphs)
         copied.append((Span(f"   {fmt.clean(kind):<18}", "label"), Span(f"{fmt.count(number):>14} ", "value"), *gauge))
     copied += [
-        fact("entries", f"{fmt.count(report.entries):>14}  {fmt.rate(report.entries_per_second)} on average"),
+        fact("entries", f"{fmt.count(report.entries):>14}  {fmt.rate(report.entries_per_second)} mean"),
         fact("read", f"{fmt.size(report.bytes_in):>14}"),
         fact("written", f"{fmt.size(report.bytes_out):>14}"),
         fact("batches", f"{fmt.count(report.batches):>14}"),
@@ -207,10 +207,10 @@ def report_lines(
         fact("redirects", f"{fmt.count(report.redirects):>14}"),
         fact("error replies", f"{fmt.count(report.errors):>14}", "crit" if report.errors else "value"),
         fact("not copied", letters, "crit" if report.dead_letters else "ok"),
-        fact("memory", f"{fmt.size(snap.rss_bytes):>14}  now, {fmt.size(report.peak_rss_bytes)} at most"),
+        fact("memory", f"{fmt.size(snap.rss_bytes):>14}  most {fmt.size(report.peak_rss_bytes)}"),
     ]
     out += columns(copied, took, width)
-    if rates and chart_rows > 2:
+    if any(rates) and chart_rows > 2:
         out += [BLANK, *chart_lines(rates, width, chart_rows, glyphs, title="Entries per second")]
     out += [BLANK, heading("Files", width, glyphs), fact("log", report.log_file)]
     if snap.checkpoint:

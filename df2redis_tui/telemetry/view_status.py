@@ -68,6 +68,7 @@ def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
     if stable and not full:
         records = f" · {fmt.count(snap.lag_records)} rec" if snap.lag_records is not None else ""
         lag = f"lag {fmt.lag(snap.lag_seconds):>6}{records}"
+    health = Health.CRITICAL if snap.phase is Phase.FAILED else snap.health
     ready = ""
     if snap.ready_to_cut_over:
         ready = f"READY TO CUT OVER: lag 0 for {_coarse(snap.caught_up_for or 0)}"
@@ -83,9 +84,9 @@ def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
         ops=f"{fmt.si(snap.totals.entries_per_s):>6} op/s",
         octets=f"{fmt.size_rate(snap.totals.bytes_in_per_s):>9}",
         eta=f"ETA {fmt.duration(snap.eta)}" if full and snap.phase is not Phase.PAUSED else "",
-        health_glyph=glyphs.health(snap.health),
-        health_word=snap.health.value,
-        health_role=HEALTH_ROLE[snap.health],
+        health_glyph=glyphs.health(health),
+        health_word="failed" if snap.phase is Phase.FAILED else health.value,
+        health_role=HEALTH_ROLE[health],
         health_reason=glyphs.plain(fmt.clean(snap.health_reason)),
         verdict="" if snap.exit_code is not None else glyphs.plain(fmt.clean(snap.bottleneck)),
         reason=glyphs.plain(fmt.clean(snap.reason)),

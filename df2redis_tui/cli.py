@@ -74,7 +74,12 @@ def _run(arguments: Sequence[str]) -> int:
 
     from df2redis_tui.replication.engine import Engine
 
-    return _drive(Engine(settings), settings)
+    engine = Engine(settings)
+    if settings.metrics:
+        from df2redis_tui.telemetry.prometheus import serve_metrics
+
+        serve_metrics(settings.metrics, engine.snapshot)
+    return _drive(engine, settings)
 
 
 def _drive(engine: EngineHandle, settings: Settings) -> int:

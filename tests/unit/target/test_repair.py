@@ -1,0 +1,115 @@
+"""What became of each command, and what has to be sent again in which order."""
+
+from __future__ import annotations
+
+import pytest
+
+from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.pipeline.block import Block
+from df2redis_tui.streams import encode
+from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
+from df2redis_tui.target.pending import Fate, mark_overtaken, review, to_blocks
+from df2redis_tui.target.replies import Verdict, redirect_address, verdict
+
+
+def block(*texts: str, once: list[bool] | None = None) -> Block:
+    commands = [encode(*text.split()) for text in texts]
+    return Block(0, commands, lsns=list(range(len(commands))), once=once, entries=len(commands))
+
+
+def part_of(blocks: list[Block], **how: object) -> Part:
+    commands = [c for b in blocks for c in b.commands]
+    batch = Batch(0, 1, blocks, len(commands), len(commands), 0, 0.0)
+    part = Part(batch, "node", commands, b"", len(commands))
+    for name, value in how.items():
+        setattr(part, name, value)
+    return part
+
+
+def fates(blocks: list[Block], part: Part) -> list[Fate]:
+    return [p.fate for p in review(blocks, [part])]
+
+
+def test_a_lost_connection_leaves_the_unanswered_in_doubt() -> None:
+    blocks = [block("SET a 1", "SET b 1", "SET c 1")]
+    assert fates(blocks, part_of(blocks, seen=1, lost=True)) == [Fate.APPLIED, Fate.UNKNOWN, Fate.UNKNOWN]
+
+
+def test_an_error_reply_is_a_failure_of_its_own_command() -> None:
+    blocks = [block("SET a 1", "SET b 1", "SET c 1")]
+    part = part_of(blocks, seen=3)
+    part.fail(1, "OOM command not allowed")
+    assert fates(blocks, part) == [Fate.APPLIED, Fate.FAILED, Fate.APPLIED]
+
+
+def test_queued_replies_of_an_open_transaction_prove_nothing() -> None:
+    blocks = [block("INCR a", "INCR b")]
+    part = part_of(blocks, layout=[MULTI, 0, 1, EXTRA, EXEC], replies=5, seen=3, lost=True)
+    assert fates(blocks, part) == [Fate.UNKNOWN, Fate.UNKNOWN]
+
+
+def test_an_aborted_transaction_applied_nothing() -> None:
+    blocks = [block("INCR a", "INCR b")]
+    part = part_of(blocks, layout=[MULTI, 0, 1, EXTRA, EXEC], replies=5, seen=5)
+    part.fail(2, "OOM command not allowed")
+    part.fail(4, "EXECABORT Transaction discarded")
+    assert fates(blocks, part) == [Fate.FAILED, Fate.FAILED]
+    assert [p.error.split()[0] for p in review(blocks, [part])] == ["EXECABORT", "OOM"]
+
+
+def test_an_error_inside_exec_is_its_commands_alone() -> None:
+    blocks = [block("INCR a", "LPUSH b x")]
+    part = part_of(blocks, layout=[MULTI, 0, 1, EXTRA, EXEC], replies=5, seen=5)
+    part.exec_results(4, [1, ValueError("WRONGTYPE"), b"OK"], ValueError)
+    assert fates(blocks, part) == [Fate.APPLIED, Fate.FAILED]
+
+
+def test_what_ran_ahead_of_a_refused_command_is_due_again_behind_it() -> None:
+    blocks = [block("SET a 1", "SET b 1", "SET a 2")]
+    part = part_of(blocks, seen=3)
+    part.fail(0, "BUSY")
+    found = review(blocks, [part])
+    assert mark_overtaken(found) == []
+    assert [p.fate for p in found] == [Fate.FAILED, Fate.APPLIED, Fate.FAILED]
+
+
+def test_what_can_not_be_repeated_puts_its_key_in_doubt() -> None:
+    blocks = [block("LPUSH a 1", "LPUSH a 2", once=[True, True])]
+    part = part_of(blocks, seen=2)
+    part.fail(0, "BUSY")
+    found = review(blocks, [part])
+    assert [(o.db, o.key) for o in mark_overtaken(found)] == [(0, b"a")]
+    assert [p.fate for p in found] == [Fate.FAILED, Fate.APPLIED]
+
+
+def test_pending_commands_become_blocks_again() -> None:
+    blocks = [block("SET a 1", "INCR b", once=[False, True])]
+    again = to_blocks(review(blocks, [part_of(blocks, seen=0, lost=True)]))
+    assert [(b.db, b.commands, b.once) for b in again] == [(0, blocks[0].commands, [False, True])]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("LOADING Redis is loading", Verdict.RETRY),
+        ("OOM command not allowed", Verdict.RETRY),
+        ("CLUSTERDOWN Hash slot not served", Verdict.RETRY),
+        ("MOVED 1 h:1", Verdict.MOVED),
+        ("ASK 1 h:1", Verdict.ASK),
+        ("NOPERM no", Verdict.FATAL),
+        ("ERR DB index is out of range", Verdict.FATAL),
+        ("WRONGTYPE Operation", Verdict.REFUSED),
+        ("ERR unknown command", Verdict.REFUSED),
+    ],
+)
+def test_error_replies_mean(error: str, expected: Verdict) -> None:
+    assert verdict(error) is expected
+
+
+def test_redirections_are_read_strictly() -> None:
+    asked = ("10.0.0.1", 7000)
+    assert redirect_address("MOVED 866 10.0.0.2:7001", asked) == ("10.0.0.2", 7001)
+    assert redirect_address("MOVED 866 :7001", asked) == ("10.0.0.1", 7001)
+    assert redirect_address("ASK 866 [::1]:7001", asked) == ("::1", 7001)
+    assert redirect_address("MOVED 866 host:99999", asked) is None
+    assert redirect_address("MOVED 866", asked) is None

@@ -115,7 +115,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.start_error = error
             self.exit()
             return
-        while not self.engine.done:  # noqa: ASYNC110 (the engine lives on another thread)
+        while not self.engine.done:
             await asyncio.sleep(0.5)
         self.sample()
         await self.run_ended()

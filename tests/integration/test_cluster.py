@@ -1,4 +1,4 @@
-"""A Redis Cluster of three masters as the target: content, moving slots, lost masters and connections, users' errors."""
+"""A Redis Cluster of three masters as the target: content, moving slots, lost masters and connections, user errors."""
 
 from __future__ import annotations
 
@@ -278,10 +278,10 @@ def knows(client: redis.Redis, node_id: bytes) -> bool:
 
 
 def ends_with(program: Program, code: int) -> str:
-    """The one line it says when it ends for a reason."""
+    """The line it says when it ends so."""
     assert program.process.returncode == code, program.output()
     assert "Traceback" not in program.output() + program.log()
-    return program.output().splitlines()[-1]
+    return " ".join(program.output().split())
 
 
 def test_what_a_user_meets(any_cluster: Cluster, run: Callable[..., Program], unused_port: int) -> None:

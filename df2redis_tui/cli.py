@@ -120,7 +120,7 @@ def _why_headless(asked: bool | None, environ: Mapping[str, str]) -> str | None:
     reason = None
     if environ.get("TERM", "") in ("", "dumb"):
         reason = f"TERM is {environ.get('TERM') or 'not set'}"
-    if any(stream is None or not stream.isatty() for stream in (sys.stdin, sys.stdout)):
+    if any(stream is None or not stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         reason = "there is no terminal"
     if reason and asked:
         raise ConfigError(f"--ui needs a terminal, but {reason}")

@@ -208,7 +208,7 @@ def _front_end(engine: EngineHandle, settings: Settings) -> int:
     """
     from df2redis_tui.telemetry.logs import setup_logging
 
-    terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     usable = terminal and os.environ.get("TERM", "") not in ("", "dumb")
     if settings.ui and not usable:
         raise ConfigError("--ui needs a terminal, and there is none")

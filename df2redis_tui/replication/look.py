@@ -296,8 +296,8 @@ class Look:
             quantiles = quantiles_of(stable, (0.5, 0.99))
             if quantiles:
                 found += [
-                    ("stable_latency_p50_ms", f"{quantiles[0]:.2f}"),
-                    ("stable_latency_p99_ms", f"{quantiles[1]:.2f}"),
+                    ("latency p50", f"{quantiles[0]:.1f} ms"),
+                    ("latency p99", f"{quantiles[1]:.1f} ms"),
                 ]
         rereads = sum(state.rereads.done for state in self._job.flows if state.rereads is not None)
         gaps = sum(state.stats.lsn_gaps for state in self._job.flows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import json
 import subprocess
 import threading
@@ -19,12 +18,12 @@ from df2redis_tui.translate.keys import slot_of
 from tests.integration.test_replay import BOOKKEEPING, SESSIONS, assert_acknowledged, session_id
 from tests.support.content import Can, Content, differences, expected_content, read_content, report
 from tests.support.exceptions import judge
-from tests.support.player import Player, Script, script_of
+from tests.support.player import FlowScript, Player, Script, script_of
 from tests.support.program import Program, copy_arguments, wait_until
 from tests.support.proxy import Proxy
 from tests.support.recordings import load
 from tests.support.servers import Server, available_targets, start_cluster, start_server
-from tests.support.synthetic import STRING, entry, flow, journal_blob, record, string
+from tests.support.synthetic import STRING, TOKEN, entry, flow, journal_blob, record, string
 
 pytestmark = pytest.mark.real
 
@@ -348,16 +347,29 @@ def test_a_killed_run_goes_on_where_it_was(cluster: Cluster, start: Callable[...
     """kill -9 again and again, with the same journal resumed from what the checkpoint says."""
     records = [record(*c) for c in history(range(ROUNDS))]
 
-    def resumable(lsn: int) -> Script:
-        script = flow([], records[lsn - 1 :], lsn=lsn)
-        return Script((dataclasses.replace(script, resumes_from=lsn if lsn > 1 else None, lsn_end=len(records) + 1),))
+    def resumed(lsn: int) -> Script:
+        rest = b"".join(records[lsn - 1 :])
+        return Script(
+            (
+                FlowScript(
+                    lambda: [],
+                    lambda: [rest],
+                    token=TOKEN,
+                    stable_from=0,
+                    lsn_start=lsn,
+                    lsn_end=len(records) + 1,
+                    resumes_from=lsn,
+                ),
+            )
+        )
 
-    lsn = 1
+    script = Script((flow([], records),))
     for number in range(30):
-        with Player(resumable(lsn)) as player:
-            program = start(copy_arguments(player.url, cluster.url, *SLOWLY), name=f"run{number}")
+        with Player(script) as player:
+            arguments = copy_arguments(player.url, cluster.url, "--rate-limit", "1000", "--batch-size", "100")
+            program = start(arguments, name=f"run{number}")
             with contextlib.suppress(subprocess.TimeoutExpired):
-                program.process.wait(4.5 if number < 4 else 60)
+                program.process.wait(3.5 if number < 4 else 60)
             ended = program.process.poll() is not None
             program.process.kill()
             program.process.wait()
@@ -366,7 +378,8 @@ def test_a_killed_run_goes_on_where_it_was(cluster: Cluster, start: Callable[...
             assert program.process.returncode == 0, program.output()
             break
         client = cluster.client()
-        lsn = json.loads(client.get("df2redis:default:flow:0"))["lsn"]
+        checkpoint = client.get("df2redis:default:flow:0")
         client.close()
+        script = resumed(json.loads(checkpoint)["lsn"])
     assert number > 1, "it was never killed"
     assert wrong(cluster) == []

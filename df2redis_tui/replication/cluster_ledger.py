@@ -39,11 +39,14 @@ class ClusterLedger(FlowLedger):
         self._guard_start = keys.start + b"guard:%d:{" % flow
         self._began = False
         self._marks: dict[int, int] = {}
+        self._lsns: dict[int, int] = {}  # slot → LSN its newest guard was given
         self._loaded: dict[int, int] | None = None
         self._newest = 0
 
     def begin(self, master_id: str, lsn: int) -> None:
         super().begin(master_id, lsn)
+        if not lsn:
+            self._lsns.clear()
         # Within one run everything sent is settled before the next session: only what a former run left is unknown.
         self.resuming = bool(lsn) and not self._began
         self._began = True
@@ -52,6 +55,9 @@ class ClusterLedger(FlowLedger):
         return None
 
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
+        # What has no LSN of its own (a value read again) stands behind the record before it.
+        lsn = lsn or self._lsns.get(slot, 0)
+        self._lsns[slot] = lsn
         self._marks[slot] = mark
         return encode("SET", self._guard_key(slot), f"{self.master_id}:{lsn}:{self._run}:{mark}")
 
@@ -77,6 +83,7 @@ class ClusterLedger(FlowLedger):
         """Take out of the batch what a former run has applied already. Raises TargetError."""
         if self._loaded is None:
             self._loaded = await router.applied_lsns(self)
+            self._lsns.update(self._loaded)
             self._newest = max(self._loaded.values(), default=0)
         for block in batch.blocks:
             self._leave_out(block)

@@ -106,6 +106,14 @@ def test_marks_grow_within_a_sending_and_from_one_to_the_next() -> None:
     assert sum(a > b for a, b in pairwise(guards)) <= 5  # each part in order
 
 
+def test_a_guard_without_an_lsn_keeps_the_one_before() -> None:
+    book = ledger()
+    for lsn, mark, said in ((9, 1, 9), (0, 2, 9), (12, 3, 12)):
+        assert encode("SET", book._guard_key(5), f"master:{said}:run:{mark}") == book.guard(5, lsn, mark)
+    book.begin("other", 0)
+    assert b"other:0:run:4" in book.guard(5, 0, 4)
+
+
 def test_a_guard_of_another_run_or_source_says_nothing() -> None:
     book = ledger()
     assert book.applied_lsn(b"master:9:other:4") == 9

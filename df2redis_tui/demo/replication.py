@@ -32,6 +32,7 @@ class Replication:
     def __init__(self, source: LookAlike) -> None:
         self._source = source
         self._syncs = 0
+        self.full_syncs = 0
         self.early_startstable = 0  # STARTSTABLE that found the snapshot running: an outage on a real master
 
     async def answer(self, client: Client, name: bytes, args: list[bytes]) -> bytes | None:
@@ -214,6 +215,7 @@ class Replication:
         if granted and raw:
             self._source.crash("DFLY SYNC with a FLOW that was granted PARTIAL")
             return b""
+        self.full_syncs += 1
         await self._source.journal.begin_full_sync(session, self._source.snapshot_pace)
         return OK if session.sync_id in self._source.journal.sessions else error("ERR syncid not found")
 

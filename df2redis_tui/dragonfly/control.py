@@ -86,6 +86,8 @@ class Control:
             text = error_text(reply)
             if text.startswith("LOADING"):
                 raise SourceLost(f"source {self._source.label} is loading its data: {text}")
+            if "syncid not found" in text:  # the master ended the session on its own (§2.3)
+                raise SourceLost(f"source {self._source.label} ended the session: {text}")
             command = " ".join(str(a) for a in args[:2])
             raise SourceError(f"source {self._source.label} refused {command}: {text}")
 

@@ -39,7 +39,7 @@ class FlowConnection:
                 raise SourceLost(f"source {source.label}: FLOW {flow}: {lost}") from None
             if is_error(reply):
                 text = error_text(reply)
-                if "syncid not found" in text or "bad master id" in text:
+                if "syncid not found" in text or "bad master id" in text or text.startswith("LOADING"):
                     raise SourceLost(f"source {source.label}: FLOW {flow}: session ended: {text}")
                 raise SourceError(f"source {source.label} refused FLOW {flow}: {text}")
             if not isinstance(reply, list) or len(reply) != 2 or not all(isinstance(r, bytes) for r in reply):

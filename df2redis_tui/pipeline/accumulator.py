@@ -108,6 +108,11 @@ class Accumulator:
         self.count = self.size = 0
         return batch
 
+    @property
+    def open(self) -> bool:
+        """Whether something was gathered and not handed over."""
+        return bool(self._blocks) or self._rest is not None or self._global is not None
+
     def oldest_arrival(self) -> float:
         """Monotonic time at which the oldest gathered command was read, 0 when there is none."""
         for block in self._blocks[:1]:

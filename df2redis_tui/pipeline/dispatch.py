@@ -74,6 +74,7 @@ class Dispatcher:
         self.at_barrier: Global | None = None
         self.ended = False
         self.rate_limited = False
+        self.holds_batch = False  # gathered, not sent yet
         self.before_dispatch: Callable[[Batch], Awaitable[None]] | None = None
         self._writer = writer
         self._gate = gate
@@ -108,6 +109,11 @@ class Dispatcher:
         self.wake.set()
 
     async def _send(self, batch: Batch) -> None:
+        self.holds_batch = True
+        await self._send_when_allowed(batch)
+        self.holds_batch = False
+
+    async def _send_when_allowed(self, batch: Batch) -> None:
         unknown = {b.db for b in batch.blocks if b.commands} - self._databases
         if unknown:
             await self._check_databases(unknown)

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from df2redis_tui.errors import TargetError
+from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.streams import RespConnection, encode, is_error
 from df2redis_tui.target.connection import error_text
+from df2redis_tui.target.replies import Verdict, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,9 @@ class FlowLedger:
         """Raises PeerLost, TargetError."""
         reply = await connection.call("GET", self.key)
         if is_error(reply):
-            raise TargetError(f"target refused to read the checkpoint: {error_text(reply)}")
+            text = error_text(reply)
+            kind = TargetLost if verdict(text) is Verdict.RETRY else TargetError
+            raise kind(f"target refused to read the checkpoint: {text}")
         return Checkpoint.parse(reply)
 
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:

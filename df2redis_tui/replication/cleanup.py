@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from df2redis_tui.dragonfly.control import open_source
+from df2redis_tui.dragonfly.control import error_text, open_source
 from df2redis_tui.errors import SourceLost
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import PeerLost, RespConnection, encode
+from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ async def find_leftovers(
         if db != selected:
             replies, selected = replies[1:], db
         for key, exists in zip(mine, replies, strict=True):
+            if is_error(exists):
+                raise SourceLost(f"source {source.label}: clean-up connection: {error_text(exists)}")
             looked += 1
             if exists == 0:
                 missing += 1

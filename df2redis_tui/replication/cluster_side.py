@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from df2redis_tui.errors import ConfigError, NotCopied, TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
+from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.target_side import NodeFacts, Spared, facts_of, slot_ranges
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
@@ -68,6 +69,10 @@ class ClusterTarget:
         self._caps = lowest([caps for _, caps in found])
 
     # Commands by key
+
+    async def take_over(self, keys: JobKeys) -> str:
+        """Nothing to do: what goes to single slots is repeatable."""
+        return ""
 
     async def call(self, *args: Arg) -> object:
         """One command to the node that owns its keys. Of DEL, UNLINK and EXISTS, each key goes to its own node."""

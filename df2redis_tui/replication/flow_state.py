@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from df2redis_tui.errors import printable
@@ -66,7 +65,6 @@ class FlowState:
         self.spool: Spool | None = None
         self.ack = Signal()
         self.lane_states: dict[str, str] = {}
-        self.on_cut_confirmed: Callable[[int], None] | None = None
         self.cut_confirmed = False
         self.lsn_checkpointed: int | None = None  # on targets where checkpoints are written apart
         self.interval_tuned = False
@@ -117,10 +115,7 @@ class FlowState:
         stats.lsn_confirmed = lsn
         if self.rereads is not None:
             self.rereads.confirmed(lsn)
-        if not self.cut_confirmed:
-            self.cut_confirmed = True
-            if self.on_cut_confirmed is not None:
-                self.on_cut_confirmed(self.flow)
+        self.cut_confirmed = True
         if ack_now or lsn - (stats.lsn_acked or 0) > ACK_BEHIND:
             self.ack.set()
 
@@ -238,6 +233,24 @@ class FlowState:
         while history and history[0][1] <= received:
             history.popleft()
         return time.monotonic() - history[0][0] if history else 0.0
+
+    def unread(self) -> bool:
+        """Whether keys wait for a re-read, or for their re-read value's confirmation."""
+        if self.resume_rereads or (self.rereads is not None and self.rereads.active):
+            return True
+        return (
+            self.rereads is not None and bool(self.rereads.open_at(self.stats.lsn_confirmed or 0)) and not self._quiet()
+        )
+
+    def _quiet(self) -> bool:
+        """Nothing read is unconfirmed."""
+        dispatcher = self.dispatcher
+        return dispatcher is not None and not (
+            len(dispatcher.channel)
+            or dispatcher.accumulator.open
+            or dispatcher.holds_batch
+            or dispatcher.limiter.in_flight
+        )
 
     def lag_seconds(self) -> float:
         """Age of the oldest record that is not applied yet, read or unread."""

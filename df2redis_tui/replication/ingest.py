@@ -40,6 +40,9 @@ from df2redis_tui.translate.snapshot import SnapshotTranslator
 
 FULL_SYNC_GRACE_MS = 60_000  # how far behind the source a full sync may be is not known
 IDLE = 1.0  # seconds
+STALE = 2.0  # seconds; the source's offsets are asked more often
+REREADS_MOST = 10_000  # keys of a FLOW whose values may wait in memory for reasons of expiry
+EXPIRY_CHANGES = frozenset({b"PERSIST", b"PEXPIREAT", b"PEXPIRE", b"EXPIREAT", b"EXPIRE", b"GETEX"})
 SMALL_READ = 16 * 1024  # bytes
 SOON = 0.002  # seconds
 
@@ -84,6 +87,7 @@ class Ingest:
         release: tuple[int, int] | None,
         is_near: Callable[[], bool],
         lag: Callable[[], float],
+        held_up: Callable[[], bool] = lambda: False,
         deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
     ) -> None:
         self.flow = connection.flow
@@ -97,11 +101,18 @@ class Ingest:
         self._is_near = is_near
         self._held_until_ms = 0
         self._lag = lag
+        self._held_up = held_up
+        self._stale_until = 0.0  # until then (monotonic) what is read may be older than it seems
+        self._missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
         self._stable = False
         self._caught_up_once = False
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
+
+    def resumes_behind(self, next_lsn: int) -> None:
+        """A partial sync begins, and the source is at `next_lsn`."""
+        self._missed_until = next_lsn
 
     async def full_sync(self, counted_from: int | None) -> tuple[int, bytes]:
         """Read the RDB stream to its end. `counted_from`: the blobs are missed records with LSNs from there (a legacy
@@ -132,8 +143,11 @@ class Ingest:
         await self._reread()
         data: bytes | None = first
         looked = time.monotonic()
+        woken = time.monotonic()
         while True:
             now = time.monotonic()
+            if now - woken > IDLE + 0.5:
+                self._stale_until = now + STALE  # this process stood still, or the channel was full
             if data:
                 decoder.receive(data)
                 while (entries := decoder.next_block()) is not None:
@@ -146,6 +160,7 @@ class Ingest:
                 # Small reads in quick succession: let a few records gather, each read costs as much as many records.
                 await anyio.sleep(SOON)
             data = None
+            woken = time.monotonic()
             with anyio.move_on_after(IDLE):
                 data = await receive()
                 self._stats.bytes_in += len(data)
@@ -244,6 +259,8 @@ class Ingest:
     async def _translated(self, entries: list[Entry], first_lsn: int, arrived: float) -> None:
         if not entries:
             return
+        if self._may_have_expired(first_lsn):
+            self._reread_changed_expiries(entries)
         items: Iterable[Item] = self._translate.journal.translate(
             entries,
             first_lsn,
@@ -260,6 +277,23 @@ class Ingest:
             if isinstance(item, Global):
                 self._rereads.forget(item.db if item.args[0].upper() == b"FLUSHDB" else None)
             await self._deliver(item)
+
+    def _may_have_expired(self, lsn: int) -> bool:
+        """Whether the target has had the time to expire keys whose expiry these records change."""
+        if lsn < self._missed_until:
+            return True
+        now = time.monotonic()
+        if self._held_up() or not self._is_near():
+            self._stale_until = now + STALE
+        return now < self._stale_until
+
+    def _reread_changed_expiries(self, entries: list[Entry]) -> None:
+        """The target is a master and expires by itself: what the source kept in time may be gone there (§4.8)."""
+        if self._rereads.count >= REREADS_MOST:
+            return
+        for entry in entries:
+            if entry.args and len(entry.args) > 1 and entry.args[0].upper() in EXPIRY_CHANGES:
+                self._rereads.request(entry.db, (entry.args[1],), "its expiry was changed while nothing was applied")
 
     async def _reread(self) -> None:
         """Ask for what is to be read again, and write what is due at once."""

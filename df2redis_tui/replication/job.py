@@ -6,7 +6,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -40,6 +41,7 @@ from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import Checkpoint, JobKeys
 from df2redis_tui.replication.cleanup import find_leftovers
 from df2redis_tui.replication.existing import ExistingKeys
+from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest, Translators
 from df2redis_tui.replication.lease import RENEW_EVERY, Lease
@@ -50,7 +52,7 @@ from df2redis_tui.replication.spool import Spool, SpoolSpace
 from df2redis_tui.replication.target_side import Spared
 from df2redis_tui.replication.targets import Target, ledger_of, resumer_of, target_of
 from df2redis_tui.settings import Settings
-from df2redis_tui.streams import is_error
+from df2redis_tui.streams import RespConnection, encode, is_error
 from df2redis_tui.target.connection import error_text
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.dead_letters import DEAD_LETTER_FILE, DeadLetters
@@ -61,6 +63,7 @@ from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.snapshot import SnapshotTranslator
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STEADY = 60.0  # seconds after which a session counts as having worked
 MIRROR_EVERY = 1.0
@@ -110,6 +113,8 @@ class Job:
         self._lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
         self._spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self._fatal: BaseException | None = None
+        self._started = int(time.time())
+        self._unfenced = False  # the target does not let us end older connections
 
     # Phases
 
@@ -142,7 +147,7 @@ class Job:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._watch_lag)
-                tasks.start_soon(self._keep_lease)
+                tasks.start_soon(self._guarded, self._keep_lease)
                 tasks.start_soon(self._keep_mirror)
                 tasks.start_soon(self._guarded, self._keep_checkpoints)
                 await self._sessions()
@@ -153,7 +158,7 @@ class Job:
         except BaseExceptionGroup as group:
             raise significant(group) from None
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1 if self.hurry else 5):
                 await self._leave()
             self.dead_letters.close()
 
@@ -162,6 +167,7 @@ class Job:
         await self.target.connect()
         if settings.exactly_once:
             await self._lease.take()
+            self._note_fence(await self.target.take_over(self.keys))
         if settings.backpressure == "spill":
             try:
                 self._spool_space.prepare()
@@ -169,12 +175,63 @@ class Job:
                 raise ConfigError(f"the spool {self._spool_space.directory} can't be used: {error.strerror}") from None
         record = await self.target.call("GET", self.keys.job_record) if settings.exactly_once else None
         self._continues = isinstance(record, bytes)
+        self._read_job_record(record)
         await self._note_existing()
         if settings.exactly_once and not self._continues:
-            value = json.dumps({"job": settings.job, "source": settings.source.label, "started": int(time.time())})
-            reply = await self.target.call("SET", self.keys.job_record, value)
+            await self._write_job_record()
+
+    def _read_job_record(self, record: object) -> None:
+        if not isinstance(record, bytes):
+            return
+        try:
+            found = json.loads(record)
+            self._clean_up_due = bool(found["clean_up"])
+            self._started = int(found["started"])
+        except (ValueError, KeyError, TypeError):
+            self._clean_up_due = True
+
+    def _job_record(self) -> bytes:
+        """The command that notes on the target that this job wrote to it, and what it still has to remove there."""
+        value = json.dumps(
+            {
+                "job": self.settings.job,
+                "source": self.settings.source.label,
+                "started": self._started,
+                "clean_up": self._clean_up_due or self._cleaning,
+            }
+        )
+        return encode("SET", self.keys.job_record, value)
+
+    async def _write_job_record(self, *others: bytes) -> None:
+        replies = await self.target.pipeline([self._job_record(), *others])
+        for reply in replies:
             if is_error(reply):
                 raise TargetError(f"target {self.target.name} refused the job's record: {error_text(reply)}")
+
+    async def patiently(self, what: Callable[[], Awaitable[T]]) -> T:
+        """`what`, again and again while the target is lost. Raises TargetLost where reconnecting is not allowed."""
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            try:
+                return await what()
+            except TargetLost as lost:
+                if not self.settings.reconnect or self.hurry:
+                    raise
+                log.warning("Target lost", extra={"fields": {"reason": str(lost), "attempt": backoff.attempt + 1}})
+                await anyio.sleep(backoff.next())
+
+    async def prepare_lane(self, flow: int, connection: RespConnection) -> None:
+        """A new connection for a FLOW's writes: only for the holder of the lease, only once the older ones are gone."""
+        if self.settings.exactly_once:
+            await self._lease.check()
+            self._note_fence(await fence(connection, connection_name(self.keys, flow)))
+
+    def _note_fence(self, problem: str) -> None:
+        if problem and not self._unfenced:
+            self._unfenced = True
+            text = f"the target does not let older connections be ended ({problem}): allow CLIENT LIST, KILL, SETNAME"
+            self.records.event("warning", "target", text)
+            log.warning(text)
 
     async def _note_existing(self) -> None:
         """What the target holds that is not ours: overwritten, left alone, or a reason not to begin."""
@@ -182,7 +239,11 @@ class Job:
         path = settings.state_dir / f"{settings.job}.existing"
         existing = ExistingKeys()
         if self._continues:
-            if not existing.load(path):
+            try:
+                known = existing.load(path)
+            except OSError as error:
+                raise ConfigError(f"can't read {path}: {error.strerror}") from None
+            if not known:
                 self._ours = lambda db, key: settings.target_owned
                 return
         elif held:
@@ -286,7 +347,7 @@ class Job:
                 # What the source flushed has to go here too: the next full sync does not name it (§3.9).
                 await self._settle()
                 name = b"FLUSHALL" if again.db is None else b"FLUSHDB"
-                await self.target.run_global(Global(again.db or 0, (name,), 0, 0), [], self._spared)
+                await self._globally(Global(again.db or 0, (name,), 0, 0), [])
             except SourceLost as lost:
                 if self._stop.is_set():
                     return
@@ -330,6 +391,8 @@ class Job:
                 self._pipes = pipes
                 try:
                     with anyio.CancelScope() as self._session_scope:
+                        if self._stop.is_set():
+                            self._session_scope.cancel()
                         await session.run()
                 except BaseExceptionGroup as group:
                     why = significant(group)
@@ -361,6 +424,10 @@ class Job:
                     dispatcher.channel.clear()
                     dispatcher.accumulator.clear()
                 dispatcher.channel.close()
+            if state.spool is not None:
+                state.spool.drop()
+            if state.rereads is not None:
+                await state.rereads.aclose()
         while self._fatal is None and not self.hurry and not all(self._drained(state) for state in self.flows):
             await anyio.sleep(0.005)
 
@@ -393,7 +460,9 @@ class Job:
         self.source_keys = await control.key_count()
         self.target.check_source(await control.databases())
         if before is not None and (before.master_id != greeting.master_id or before.flows != greeting.flows):
-            self.records.event("warning", "reconnect", "the source is another process now: full sync")
+            text = "the source is another process now"
+            self._full_sync_allowed(text)
+            self.records.event("warning", "reconnect", f"{text}: full sync")
             self._start_over()
         if len(self.flows) != greeting.flows:
             await self._make_flows(greeting)
@@ -415,27 +484,42 @@ class Job:
 
     async def _read_checkpoints(self, greeting: Greeting) -> None:
         """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
-        self._clean_up_due = True
         found: list[Checkpoint] = []
         for state in self.flows:
             assert state.ledger is not None
-            checkpoint = Checkpoint.parse(await self.target.call("GET", state.ledger.key))
-            if checkpoint is None or not checkpoint.lsn or checkpoint.flows != greeting.flows:
-                return
-            if checkpoint.master_id != greeting.master_id:
-                self.records.event(
-                    "warning", "resume", "the source is another process than the checkpoints': full sync"
-                )
-                return
+            assert state.writer is not None
+            # Its connections are there: what an earlier run has under way is fenced off, the checkpoints are final.
+            await state.writer.ready()
+            ledger = state.ledger
+            checkpoint = Checkpoint.parse(await self.patiently(lambda key=ledger.key: self._read(key)))  # type: ignore[misc]
+            if checkpoint is None or not checkpoint.lsn:
+                break
+            if checkpoint.flows != greeting.flows or checkpoint.master_id != greeting.master_id:
+                text = "the source is another process than the checkpoints'"
+                self._full_sync_allowed(text)
+                self.records.event("warning", "resume", f"{text}: full sync")
+                break
             found.append(checkpoint)
+        if len(found) < greeting.flows:
+            self._clean_up_due = True
+            return
         for state, checkpoint in zip(self.flows, found, strict=True):
             state.stats.lsn_confirmed = checkpoint.lsn
             state.cut_confirmed = True
             state.resume_rereads = list(checkpoint.rereads)
-        self._clean_up_due = False
         text = f"resuming job {self.settings.job!r} from its checkpoints"
         self.records.event("info", "resume", text)
         log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
+
+    async def _read(self, key: bytes) -> object:
+        reply = await self.target.call("GET", key)
+        if is_error(reply):
+            raise TargetError(f"target {self.target.name} refused to read {printable(key)}: {error_text(reply)}")
+        return reply
+
+    def _full_sync_allowed(self, why: str) -> None:
+        if self.settings.on_lost_backlog == "stop":
+            raise SourceError(f"{why}: only a full sync could go on, and --on-lost-backlog is stop")
 
     async def _make_flows(self, greeting: Greeting) -> None:
         tuning, caps = self.settings.tuning, self.target.caps
@@ -457,8 +541,14 @@ class Job:
             )
             ledger = ledger_of(self.settings, self.keys, flow, greeting.flows, self.run_id)
             state = FlowState(flow, knobs, ledger, self.dead_letters, self.records)
-            state.on_cut_confirmed = self._cut_confirmed
-            state.writer = Writer(flow, self.target.router, ledger, state, reconnect=self.settings.reconnect)
+            state.writer = Writer(
+                flow,
+                self.target.router,
+                ledger,
+                state,
+                reconnect=self.settings.reconnect,
+                prepare=self.prepare_lane,
+            )
             self.flows.append(state)
             assert self._tasks is not None
             self._tasks.start_soon(self._guarded, state.writer.run)
@@ -487,7 +577,7 @@ class Job:
             self.gate,
             self.rate,
             self._global_of(state),
-            self.target.check_databases,
+            self._check_databases,
         )
         self._pipes.start_soon(self._guarded, dispatcher.run)
         unread = state.resume_rereads
@@ -538,8 +628,12 @@ class Job:
             release=greeting.release,
             is_near=state.near,
             lag=state.lag_seconds,
+            held_up=lambda: self.gate.closed or bool(state.writer is not None and state.writer.status),
         )
         return state.ingest
+
+    async def _check_databases(self, databases: set[int]) -> None:
+        await self.patiently(lambda: self.target.check_databases(databases))
 
     def _global_of(self, state: FlowState) -> Callable[[Global], Awaitable[None]]:
         async def reached(item: Global) -> None:
@@ -554,36 +648,50 @@ class Job:
         records = [
             state.ledger.record(arrived[state.flow].next_lsn) for state in self.flows if state.ledger is not None
         ]
-        await self.target.run_global(item, records, self._spared)
+        await self._globally(item, records)
         for state in self.flows:
             state.passed_global(arrived[state.flow].next_lsn)
         self.records.event("warning", "global", f"{text} (db {item.db}) executed once, after all FLOWs had reached it")
         log.warning("Global command", extra={"fields": {"command": text, "db": item.db}})
 
+    async def _globally(self, item: Global, records: Iterable[bytes]) -> None:
+        own = list(records)
+
+        async def run() -> None:
+            if self.settings.exactly_once:
+                await self._lease.check()
+                # They go with everything else.
+                await self.target.run_global(item, [*own, self._job_record(), self._lease.record()], self._spared)
+            else:
+                await self.target.run_global(item, own, self._spared)
+
+        await self.patiently(run)
+
+    async def before_full_sync(self) -> None:
+        """Checkpoints of an older sync must not be resumed from while the new one runs."""
+        keys = [state.ledger.key for state in self.flows if state.ledger is not None]
+        if keys:
+            await self.patiently(lambda: self._write_job_record(*(encode("DEL", key) for key in keys)))
+
     # Ends
 
-    def _cut_confirmed(self, flow: int) -> None:
-        if not all(state.cut_confirmed for state in self.flows):
-            return
-        if self._clean_up_due:
-            self._clean_up_due = False
-            self._cleaning = True
-            assert self._tasks is not None
-            self._tasks.start_soon(self._clean_up)
-        elif self.settings.mode == "snapshot":
-            self.finish()
-
     async def _clean_up(self) -> None:
-        """Remove what the source no longer has."""
+        """Remove what the source no longer has. It stays due, on the target too, until all of that is confirmed."""
         try:
-            looked, absent = await find_leftovers(self.settings.source, self.target, self._is_ours, self._absent)
+            looked, absent = await self.patiently(
+                lambda: find_leftovers(self.settings.source, self.target, self._is_ours, self._absent)
+            )
+            while any(state.unread() for state in self.flows):
+                await anyio.sleep(0.1)
         except SourceLost as lost:
-            # The next session's cut starts it again.
-            self._clean_up_due = True
+            self._cleaning, self._clean_up_due = False, True
             log.warning("Clean-up interrupted", extra={"fields": {"reason": str(lost)}})
             return
-        finally:
-            self._cleaning = False
+        self._cleaning = False
+        if self._clean_up_due:
+            return  # a new full sync began meanwhile
+        if self.settings.exactly_once:
+            await self.patiently(self._write_job_record)
         text = f"clean-up: {looked:,} keys looked at, {absent:,} that the source no longer has are removed"
         self.records.event("info", "clean-up", text)
         log.info(text)
@@ -607,7 +715,11 @@ class Job:
                 self.caught_up_since = self.caught_up_since or time.monotonic()
             else:
                 self.caught_up_since = None
-            if self._cleaning or any(state.rereads is not None and state.rereads.active for state in self.flows):
+            if stable and self._clean_up_due and not self._cleaning and all(s.cut_confirmed for s in self.flows):
+                self._clean_up_due, self._cleaning = False, True
+                assert self._tasks is not None
+                self._tasks.start_soon(self._guarded, self._clean_up)
+            if self._cleaning or any(state.unread() for state in self.flows):
                 continue
             caught_up = self.caught_up_since is not None and time.monotonic() - self.caught_up_since >= CAUGHT_UP_FOR
             if (self.settings.until == "caught-up" and caught_up) or (
@@ -664,11 +776,7 @@ class _SessionPort:
         log.error("LSN gap", extra={"fields": {"flow": flow, "expected": expected, "got": got}})
 
     async def before_full_sync(self) -> None:
-        """Checkpoints of an older sync must not be resumed from while the new one runs."""
-        job = self._job
-        ledgers = [state.ledger for state in job.flows if state.ledger is not None]
-        if ledgers:
-            await job.target.call("DEL", *[ledger.key for ledger in ledgers])
+        await self._job.before_full_sync()
 
 
 _WORST = (ConfigError, NotCopied, TargetError, SourceError)

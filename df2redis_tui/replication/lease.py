@@ -11,7 +11,7 @@ from typing import Protocol
 import psutil
 
 from df2redis_tui.errors import TargetError
-from df2redis_tui.streams import Arg, is_error
+from df2redis_tui.streams import Arg, encode, is_error
 from df2redis_tui.target.connection import error_text
 
 LASTS = 15.0  # seconds after the last renewal
@@ -74,6 +74,16 @@ class Lease:
         again = await self._target.call("SET", self._key, self._value, "NX", "PX", int(LASTS * 1000))
         if again != b"OK":
             raise TargetError(f"another run took over job {self._job!r}: this one ends")
+
+    async def check(self) -> None:
+        """Before a new connection writes. Raises TargetError when another run has taken over."""
+        holder = await self._target.call("GET", self._key)
+        if holder != self._value.encode():
+            await self.renew()
+
+    def record(self) -> bytes:
+        """The command that writes it again, for where everything is removed."""
+        return encode("SET", self._key, self._value, "PX", int(LASTS * 1000))
 
     async def release(self) -> None:
         if self.held:

@@ -1,7 +1,8 @@
 """Exact re-reads of single keys whose journal records can't be replayed (protocol page §4.6).
 
 A = REPLICAOFFSET of the FLOW; the value; B = REPLICAOFFSET. If no record with A <= LSN < B touches the key, the value
-is the key's state at every LSN in between: records below A are skipped and the value is written when the FLOW reaches B.
+is the key's state at every LSN in between: records below A are skipped, and the value is written when the FLOW
+reaches B.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class KeyReader:
 
     async def read(self, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], Reading]:
         """Raises SourceLost when the source can't be reached; a refusal is a Reading with `problem`."""
+        used_before = self._connection is not None
         try:
             if self._connection is None:
                 self._connection = await open_source(self._source, "re-read connection")
@@ -49,8 +51,11 @@ class KeyReader:
             return await self._read(self._connection, keys)
         except PeerLost as lost:
             await self.aclose()
+            if used_before:  # the source may close what was idle for long
+                return await self.read(keys)
             raise SourceLost(f"source {self._source.label}: re-read connection: {lost}") from None
-        except SourceLost:
+        except BaseException:
+            # Cancelled in the middle: answers to come would be taken for those of the next question.
             await self.aclose()
             raise
 
@@ -130,6 +135,10 @@ class Rereads:
         return bool(self._pending)
 
     @property
+    def count(self) -> int:
+        return len(self._pending)
+
+    @property
     def unresolved(self) -> bool:
         return any(p.a is None for p in self._pending.values())
 
@@ -181,10 +190,15 @@ class Rereads:
         if self._written:
             self._written = {key: written for key, written in self._written.items() if written >= position}
 
+    async def aclose(self) -> None:
+        """Close the connection to the source; what is open stays known to `open_at`."""
+        await self._reader.aclose()
+
     async def ask(self) -> list[tuple[int, bytes, str]]:
         """Read what has not been read; returns the keys that can't be: (db, key, why).
 
-        To be called between two chunks of the journal: everything received before it has an LSN below A.
+        To be called between two chunks of the journal: everything received before it has an LSN below A. Raises
+        SourceLost: the keys wait for the next session then.
         """
         wanted = [key for key, p in self._pending.items() if p.a is None]
         failed: list[tuple[int, bytes, str]] = []
@@ -192,6 +206,8 @@ class Rereads:
             keys = wanted[start : start + 64]
             try:
                 readings = await self._reader.read(keys)
+            except SourceLost:
+                raise
             except SourceError as error:
                 readings = {key: Reading(0, 0, None, str(error)) for key in keys}
             for key, reading in readings.items():

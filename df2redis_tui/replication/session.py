@@ -128,6 +128,10 @@ class Session:
                 if refused:
                     raw = False
                     await self._events.before_full_sync()
+            if positions is not None and (offsets := await control.offsets()) is not None:
+                for ingest in ingests:
+                    if ingest.flow < len(offsets):
+                        ingest.resumes_behind(offsets[ingest.flow])
             for ingest, connection in zip(ingests, connections, strict=True):
                 position = positions[ingest.flow] if positions else None
                 spool = self._events.pump(self._flows[ingest.flow], connection)

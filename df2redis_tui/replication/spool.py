@@ -15,7 +15,7 @@ from typing import Protocol
 import anyio
 import anyio.to_thread
 
-from df2redis_tui.errors import Df2RedisError
+from df2redis_tui.errors import Df2RedisError, SourceLost
 from df2redis_tui.pipeline.signal import Signal
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,10 @@ class SpoolSpace:
     def room(self, size: int) -> bool:
         if self.used + size > self.limit:
             return False
-        return shutil.disk_usage(self.directory).free > size + KEEP_FREE
+        try:
+            return shutil.disk_usage(self.directory).free > size + KEEP_FREE
+        except OSError:
+            return False
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -134,7 +137,10 @@ class Spool:
 
     async def _to_disk(self, data: bytes) -> bool:
         if not self._space.room(len(data)):
-            self._say_blocked(f"the spool is full ({self._space.used:,} of {self._space.limit:,} bytes)")
+            self._say_blocked(
+                f"the spool holds {self._space.used:,} of {self._space.limit:,} bytes, and its disk has to keep "
+                f"{KEEP_FREE // 1024**2} MiB free"
+            )
             return False
         if not self._segments or self._segments[-1].written >= SEGMENT:
             self._number += 1
@@ -157,7 +163,12 @@ class Spool:
     async def _from_disk(self) -> bytes:
         segment = self._segments[0]
         size = min(CHUNK, segment.written - segment.read)
-        data = await anyio.to_thread.run_sync(_read, segment.path, segment.read, size)
+        try:
+            data = await anyio.to_thread.run_sync(_read, segment.path, segment.read, size)
+        except OSError as error:
+            raise SourceLost(f"FLOW {self.flow}: the spool can't be read: {error.strerror}") from None
+        if not data:
+            raise SourceLost(f"FLOW {self.flow}: the spool lost its data")
         segment.read += len(data)
         self.bytes -= len(data)
         if segment.read == segment.written and segment is not self._writing:

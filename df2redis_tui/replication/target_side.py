@@ -6,11 +6,16 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+import anyio
+
 from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
+from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
+from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
 from df2redis_tui.translate.capabilities import Capabilities, capabilities_of, unsupported
 from df2redis_tui.translate.keys import slot_of
@@ -78,6 +83,8 @@ class StandaloneTarget:
         self._caps: Capabilities | None = None
         self._control: RespConnection | None = None
         self._databases: set[int] = set()
+        self._one_at_a_time = anyio.Lock()
+        self._control_name = ""
 
     @property
     def caps(self) -> Capabilities:
@@ -115,19 +122,44 @@ class StandaloneTarget:
         """One command on the control connection, connecting anew once when it broke."""
         return (await self.pipeline([encode(*args)]))[0]
 
-    async def pipeline(self, commands: list[bytes]) -> list[object]:
+    async def pipeline(self, commands: list[bytes], timeout: float = 60.0) -> list[object]:
         """Commands at once on the control connection. Error replies are returned."""
-        for attempt in (1, 2):
-            if self._control is None:
-                self._control = await self._open(self.name)
-            try:
-                return await self._control.pipeline(commands, timeout=600.0)
-            except PeerLost as lost:
-                await self._control.aclose()
-                self._control = None
-                if attempt == 2:
-                    raise TargetLost(f"target {self.name}: {lost}") from None
+        async with self._one_at_a_time:
+            for attempt in (1, 2):
+                try:
+                    if self._control is None:
+                        self._control = await self._open(self.name)
+                        await self._fence()
+                    return await self._control.pipeline(commands, timeout=timeout)
+                except PeerLost as lost:
+                    await self._drop_control()
+                    if attempt == 2:
+                        raise TargetLost(f"target {self.name}: {lost}") from None
+                except BaseException:
+                    # Cancelled in the middle: the answers to come belong to nobody.
+                    await self._drop_control()
+                    raise
         raise AssertionError
+
+    async def take_over(self, keys: JobKeys) -> str:
+        """The lease is ours: end the control connection of an earlier run. Returns why that can't be done, else ""."""
+        self._control_name = connection_name(keys, "control")
+        async with self._one_at_a_time:
+            try:
+                return await self._fence()
+            except PeerLost as lost:
+                await self._drop_control()
+                raise TargetLost(f"target {self.name}: {lost}") from None
+
+    async def _fence(self) -> str:
+        if not self._control_name or self._control is None:
+            return ""
+        return await fence(self._control, self._control_name)
+
+    async def _drop_control(self) -> None:
+        if self._control is not None:
+            control, self._control = self._control, None
+            await control.aclose()
 
     async def refresh_facts(self) -> None:
         """Ask again for memory and role (for the display)."""
@@ -177,19 +209,22 @@ class StandaloneTarget:
         """
         name = item.args[0].upper()
         base = self._endpoint.db
+        own = list(records)
         if name == b"DFLYCLUSTER":
             ranges = slot_ranges(item.args)
             await self._remove_keys(None, lambda db, key: any(a <= slot_of(key) <= b for a, b in ranges))
-            await self._record(list(records))
+            await self._record(own)
         elif spared is not None:
             await self._remove_keys(item.db if name == b"FLUSHDB" else None, lambda db, key: not spared(db, key))
-            await self._record(list(records))
+            await self._record(own)
         else:
-            whole = name == b"FLUSHALL" and not base
-            commands = [encode("MULTI"), encode("SELECT", base if whole else item.db + base)]
-            commands += [encode("FLUSHALL" if whole else "FLUSHDB"), encode("SELECT", base), *records, encode("EXEC")]
-            replies = await self.pipeline(commands)
-            _check_exec(self.name, name, replies)
+            # Databases below the target's own hold nothing of the source.
+            dbs = [item.db] if name == b"FLUSHDB" else await self.databases()
+            flushes = [wire for db in dbs for wire in (encode("SELECT", db + base), encode("FLUSHDB"))]
+            if name == b"FLUSHALL" and not base:
+                flushes = [encode("FLUSHALL")]
+            commands = [encode("MULTI"), *flushes, encode("SELECT", base), *own, encode("EXEC")]
+            _check_exec(self.name, name, await self.pipeline(commands, timeout=600.0))
 
     async def _record(self, records: list[bytes]) -> None:
         if records:
@@ -197,7 +232,8 @@ class StandaloneTarget:
 
     async def databases(self) -> list[int]:
         info = parse_info(await self.call("INFO", "KEYSPACE"))
-        return sorted(int(k[2:]) - self._endpoint.db for k in info if re.fullmatch(r"db\d{1,9}", k))
+        found = (int(k[2:]) - self._endpoint.db for k in info if re.fullmatch(r"db\d{1,9}", k))
+        return sorted(db for db in found if db >= 0)
 
     async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None:
         """Every key of one database (the source's number), page by page."""
@@ -240,9 +276,7 @@ class StandaloneTarget:
         return None
 
     async def aclose(self) -> None:
-        if self._control is not None:
-            control, self._control = self._control, None
-            await control.aclose()
+        await self._drop_control()
 
 
 Spared = Callable[[int, bytes], bool]
@@ -257,4 +291,6 @@ def slot_ranges(args: tuple[bytes, ...]) -> list[tuple[int, int]]:
 def _check_exec(name: str, what: bytes, replies: list[object]) -> None:
     for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
         if is_error(reply):
-            raise TargetError(f"target {name} refused {what.decode()}: {error_text(reply)}")
+            text = error_text(reply)
+            later = verdict(text) is Verdict.RETRY and not text.startswith(("OOM", "EXECABORT"))
+            raise (TargetLost if later else TargetError)(f"target {name} refused {what.decode()}: {text}")

@@ -85,15 +85,18 @@ class Lane:
                     if tail:
                         data = tail + data
                         tail = b""
-                    # Only `+…` and `:…` lines: count them instead of parsing them.
-                    if b"-" not in data and b"$" not in data and b"*" not in data:
-                        end = data.rfind(b"\r\n") + 2
-                        if end < 2:
-                            tail = data
-                        else:
-                            tail = data[end:]
-                            self._successes(data.count(b"\r\n", 0, end))
+                    # Only `+…` and `:…` lines in front of an EXEC's array: count them instead of parsing them.
+                    star = data.find(b"*")
+                    end = data.rfind(b"\r\n", 0, star if star >= 0 else len(data)) + 2
+                    if end < 2 and star < 0 and b"-" not in data and b"$" not in data:
+                        tail = data
                         continue
+                    if end >= 2 and data.find(b"-", 0, end) < 0 and data.find(b"$", 0, end) < 0:
+                        self._successes(data.count(b"\r\n", 0, end))
+                        data = data[end:]
+                        if star < 0 and b"-" not in data and b"$" not in data:
+                            tail = data
+                            continue
                 reader.feed(data)
                 while (reply := reader.gets()) is not NEED_MORE:
                     self._reply(reply)

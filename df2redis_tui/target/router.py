@@ -82,42 +82,50 @@ def select_wire(db: int) -> bytes:
     return encode("SELECT", db)
 
 
-def whole_part(batch: Batch, blocks: list[Block], node: str, lane: Lane, ledger: Ledger | None, base_db: int) -> Part:
-    """A standalone part: commands in order with SELECTs between, in one transaction when it must not be applied twice.
+def whole_part(
+    batch: Batch, blocks: list[Block], node: str, lane: Lane, ledger: Ledger | None, base_db: int
+) -> Part | None:
+    """A standalone part: commands in order with SELECTs between, in one transaction with the checkpoint when one is due.
 
-    The checkpoint travels inside the transaction, or behind the commands when all of them converge.
+    A transaction begins and ends in the base database, so that one which did not run leaves the lane where it is said
+    to be. None when there is nothing to send.
     """
     checkpoint = ledger.checkpoint(batch) if ledger is not None else None
-    transaction = ledger is not None and any(b.once is not None for b in blocks)
-    if len(blocks) == 1 and checkpoint is None and not transaction and blocks[0].db + base_db == lane.db:
+    if len(blocks) == 1 and checkpoint is None and blocks[0].db + base_db == lane.db and blocks[0].commands:
         commands = blocks[0].commands
         return Part(batch, node, commands, b"".join(commands), len(commands))
     commands = []
     wires: list[bytes] = []
     layout: list[int] = []
+
+    def select(db: int) -> None:
+        if db != lane.db:
+            wires.append(select_wire(db))
+            layout.append(EXTRA)
+            lane.db = db
+
+    transaction = checkpoint is not None and any(block.commands for block in blocks)
+    if checkpoint is not None:
+        select(base_db)
     if transaction:
         wires.append(MULTI_WIRE)
         layout.append(MULTI)
     for block in blocks:
-        db = block.db + base_db
-        if db != lane.db and block.commands:
-            wires.append(select_wire(db))
-            layout.append(EXTRA)
-            lane.db = db
-        first = len(commands)
-        commands.extend(block.commands)
-        wires.extend(block.commands)
-        layout.extend(range(first, len(commands)))
+        if block.commands:
+            select(block.db + base_db)
+            first = len(commands)
+            commands.extend(block.commands)
+            wires.extend(block.commands)
+            layout.extend(range(first, len(commands)))
     if checkpoint is not None:
-        if lane.db != base_db:
-            wires.append(select_wire(base_db))
-            layout.append(EXTRA)
-            lane.db = base_db
+        select(base_db)
         wires.append(checkpoint)
         layout.append(EXTRA)
     if transaction:
         wires.append(EXEC_WIRE)
         layout.append(EXEC)
+    if not wires:
+        return None
     plain = len(layout) == len(commands)
     return Part(batch, node, commands, b"".join(wires), len(layout), None if plain else layout)
 
@@ -149,8 +157,8 @@ class StandaloneRouter:
     def parts(self, batch: Batch, blocks: list[Block], lanes: dict[str, Lane], ledger: Ledger | None) -> list[Part]:
         if not any(b.commands for b in blocks) and not batch.next_lsn:
             return []
-        lane = lanes[self._node]
-        return [whole_part(batch, blocks, self._node, lane, ledger, self._base_db)]
+        part = whole_part(batch, blocks, self._node, lanes[self._node], ledger, self._base_db)
+        return [part] if part is not None else []
 
     async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
         connection = await self._connect(self._node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
@@ -14,6 +15,7 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.pipeline.signal import Signal
+from df2redis_tui.streams import PeerLost, RespConnection
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import Part
 from df2redis_tui.target.pending import Fate, Overtaken, Pending, mark_overtaken, review, to_blocks
@@ -51,7 +53,14 @@ class Writer:
     """
 
     def __init__(
-        self, flow: int, router: Router, ledger: Ledger | None, events: WriterEvents, *, reconnect: bool = True
+        self,
+        flow: int,
+        router: Router,
+        ledger: Ledger | None,
+        events: WriterEvents,
+        *,
+        reconnect: bool = True,
+        prepare: Callable[[int, RespConnection], Awaitable[None]] | None = None,
     ) -> None:
         self.flow = flow
         self.lanes: dict[str, Lane] = {}
@@ -60,6 +69,7 @@ class Writer:
         self._ledger = ledger
         self._events = events
         self._may_reconnect = reconnect
+        self._prepare = prepare  # sees each new connection before anything is sent on it
         self._in_flight: deque[tuple[Batch, list[Part]]] = deque()
         self._trouble = Signal()
         self._progress = Signal()
@@ -180,7 +190,7 @@ class Writer:
                     lane = self.lanes.get(node)
                     if lane is not None and not lane.lost:
                         continue
-                    connection = await self._router.connect(node)
+                    connection = await self._open(node)
                     lane = self.lanes[node] = Lane(node, connection, self._on_part)
                     assert self._tasks is not None
                     self._tasks.start_soon(self._run_lane, lane)
@@ -195,6 +205,19 @@ class Writer:
                 self.status = f"reconnecting to the target in {delay:.1f} s (attempt {backoff.attempt}: {lost})"
                 await anyio.sleep(delay)
                 await self._refresh()
+
+    async def _open(self, node: str) -> RespConnection:
+        connection = await self._router.connect(node)
+        try:
+            if self._prepare is not None:
+                await self._prepare(self.flow, connection)
+        except PeerLost as lost:
+            await connection.aclose()
+            raise TargetLost(f"target {node}: {lost}") from None
+        except BaseException:
+            await connection.aclose()
+            raise
+        return connection
 
     async def _refresh(self) -> None:
         try:
@@ -217,12 +240,23 @@ class Writer:
         due = [
             (b, await self._settle_unknown(b, [p for p in fates if p.fate is not Fate.APPLIED])) for b, fates in work
         ]
+        self._carry_positions(due)
         for batch, todo in due:
             await self._complete(batch, todo)
             self._in_flight.popleft()
             self._events.confirmed(batch)
             self.status = ""
         self._trouble.clear()
+
+    @staticmethod
+    def _carry_positions(due: list[tuple[Batch, list[Pending]]]) -> None:
+        """What is sent again in front of batches that ran already must not take the checkpoint back behind them."""
+        last: Batch | None = None
+        for batch, todo in due:
+            if todo:
+                last = batch
+            elif last is not None:
+                last.position = max(last.position, batch.position)
 
     async def _complete(self, batch: Batch, todo: list[Pending]) -> None:
         """Send what is due of one batch until all of it is applied or refused for good."""

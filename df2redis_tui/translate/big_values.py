@@ -57,6 +57,11 @@ class BigValue:
         self._ids = array("Q")
         self._last_id: StreamId = (0, 0)
 
+    @property
+    def converges(self) -> bool:
+        """Whether its parts may be sent a second time (lists, strings and replayed streams would grow)."""
+        return self.kind not in ("list", "string", "stream")
+
     def start(self) -> list[bytes]:
         """Raises Unrepresentable before the key is touched when its type says so."""
         refuse_type(self.type, self._caps)

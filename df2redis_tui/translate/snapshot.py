@@ -60,6 +60,7 @@ class SnapshotTranslator:
         self._values: dict[int, BigValue | None] = {}
         self._blocks: list[Block] = []
         self._block = Block(0, [])
+        self._once: set[int] = set()  # of the open block: commands that a second application would falsify
         self._now_ms = 0
         self._grace_ms = 0
         self._arrived = 0.0
@@ -207,7 +208,7 @@ class SnapshotTranslator:
         db = self._target_db(big.db)
         try:
             for encoded in big.part(record.elements):
-                self._append(db, big.key, (encoded,))
+                self._append(db, big.key, (encoded,), once=not big.converges)
         except Unrepresentable as why:
             self._give_up(big, why)
 
@@ -247,9 +248,11 @@ class SnapshotTranslator:
     def _refuse(self, db: int, key: bytes, kind: str, reason: str, raw: bytes) -> None:
         self._refusals.refuse(Refusal(db, key, kind, reason, self._flow, None, raw[: self._payload_limit]))
 
-    def _append(self, db: int, key: bytes, commands: Iterable[bytes]) -> None:
+    def _append(self, db: int, key: bytes, commands: Iterable[bytes], *, once: bool = False) -> None:
         for encoded in commands:
             block = self._block_for(db)
+            if once:
+                self._once.add(len(block.commands))
             block.commands.append(encoded)
             if block.slots is not None:
                 block.slots.append(slot_of(key))
@@ -271,9 +274,13 @@ class SnapshotTranslator:
         return Block(db, [], slots=[] if self._route else None, arrived=self._arrived)
 
     def _close_block(self) -> None:
-        if self._block.commands or self._block.entries:
-            self._blocks.append(self._block)
-        self._block = self._new_block(self._block.db)
+        block = self._block
+        if self._once:
+            block.once = [i in self._once for i in range(len(block.commands))]
+            self._once.clear()
+        if block.commands or block.entries:
+            self._blocks.append(block)
+        self._block = self._new_block(block.db)
 
 
 class _Expires(Exception):

@@ -1,0 +1,38 @@
+"""Fences off connections of the past: what they still hold in buffers must not reach the data any more.
+
+A connection that broke, or whose process died, may have bytes under way which the target executes later, behind a
+checkpoint that was read meanwhile. So every writing connection bears its FLOW's name, and before a new one with that
+name is used, the target closes the older ones. Behind CLIENT KILL's answer nothing of them is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.streams import RespConnection, is_error
+from df2redis_tui.target.connection import error_text
+
+log = logging.getLogger(__name__)
+
+
+def connection_name(keys: JobKeys, what: int | str) -> str:
+    """`df2redis:<job's digest>:<FLOW>`: CLIENT SETNAME takes no spaces, a job's name may hold some."""
+    return f"df2redis:{hashlib.blake2b(keys.start, digest_size=6).hexdigest()}:{what}"
+
+
+async def fence(connection: RespConnection, name: str) -> str:
+    """End the older connections of this name, then bear it. Returns why that is not possible, else "". Raises PeerLost."""
+    listed = await connection.call("CLIENT", "LIST")
+    if not isinstance(listed, bytes):
+        return error_text(listed)
+    for line in listed.splitlines():
+        fields = dict(word.partition(b"=")[::2] for word in line.split(b" "))
+        if fields.get(b"name") == name.encode() and fields.get(b"id", b"").isdigit():
+            reply = await connection.call("CLIENT", "KILL", "ID", fields[b"id"])
+            if is_error(reply):
+                return error_text(reply)
+            log.info("Ended an older connection", extra={"fields": {"connection": name}})
+    reply = await connection.call("CLIENT", "SETNAME", name)
+    return error_text(reply) if is_error(reply) else ""

@@ -1,0 +1,45 @@
+"""Fault tests: a short seeded subset by default, all of them with `--faults full`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.trial import Trial
+from tests.support.servers import available_targets
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", choices=("short", "full"), default="short", help="how much of tests/faults to run")
+    parser.addoption("--fault-seed", type=int, default=20, help="seed of tests/faults")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """rounds(short, full): how often a fault is made."""
+    full = request.config.getoption("--faults", default="short") == "full"
+    return lambda short, many: many if full else short
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    return random.Random(f"{request.config.getoption('--fault-seed', default=20)} {request.node.name}")
+
+
+@pytest.fixture
+def trial(tmp_path: Path, rng: random.Random) -> Iterator[Callable[..., Trial]]:
+    """Start a source, a real target and a workload; everything ends with the test."""
+    running: list[Trial] = []
+
+    def begin(*arguments: str, **how: Any) -> Trial:
+        made = Trial(tmp_path, rng, available_targets()[0], arguments, **how)
+        running.append(made)
+        return made.__enter__()
+
+    yield begin
+    for made in running:
+        made.__exit__()

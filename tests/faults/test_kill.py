@@ -1,0 +1,100 @@
+"""Our own process dies, stops for a while, or is started twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from statistics import median
+
+import pytest
+
+from tests.faults.trial import Trial
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+Begin = Callable[..., Trial]
+Rounds = Callable[[int, int], int]
+
+
+def test_kill_9_at_random_moments(trial: Begin, rounds: Rounds) -> None:
+    it = trial()
+    it.start()
+    moving = []
+    for _ in range(rounds(6, 100)):
+        it.pause(0.0, 1.2)
+        it.kill()
+        began = time.monotonic()
+        it.start()
+        moving.append(time.monotonic() - began)
+    it.finish()
+    assert it.source.full_syncs == 1
+    assert median(moving) <= 2.0, moving
+
+
+def test_kill_9_during_the_full_sync(trial: Begin, rounds: Rounds) -> None:
+    it = trial(source={"snapshot_pace": 0.05})
+    with it.source.client() as client:
+        pipe = client.pipeline(transaction=False)
+        for i in range(4_000):
+            pipe.set(f"base:{i}", i)
+        pipe.execute()
+    for _ in range(rounds(2, 20)):
+        it.start(wait=False)
+        it.program.wait_for("full sync")
+        it.pause(0.1, 1.5)
+        with it.source.client() as client:  # removed while nobody looks
+            it.kill()
+            client.delete(*(f"base:{it.rng.randrange(4_000)}" for _ in range(50)))
+    it.start()
+    it.finish()
+
+
+def test_a_stopped_process_goes_on(trial: Begin, rounds: Rounds) -> None:
+    it = trial()
+    it.start()
+    it.program.signal(signal.SIGSTOP)
+    time.sleep(rounds(3, 40))
+    it.program.signal(signal.SIGCONT)
+    it.wait_moving()
+    it.finish()
+
+
+def test_a_stopped_process_whose_job_was_taken_over_ends(trial: Begin) -> None:
+    it = trial()
+    first = it.start()
+    first.signal(signal.SIGSTOP)
+    with it.server.client() as client:
+        client.delete("df2redis:default:lease")  # as if it had run out
+    second = it.start()
+    first.signal(signal.SIGCONT)
+    assert first.wait(30) == 4, first.output()
+    assert "took over" in first.output()
+    assert second.process.poll() is None
+    it.finish()
+
+
+def test_two_runs_of_one_job_are_refused(trial: Begin) -> None:
+    it = trial()
+    first = it.start()
+    second = it.start(wait=False)
+    assert second.wait(20) == 4
+    lines = [line for line in second.output().splitlines() if "already running" in line]
+    assert lines
+    assert "--job" in second.output()
+    it.program = first
+    it.wait_moving()
+    it.finish()
+
+
+def test_flushall_with_a_kill_around_it(trial: Begin, rounds: Rounds, rng: random.Random) -> None:
+    it = trial()
+    it.start()
+    for _ in range(rounds(4, 30)):
+        with it.source.client() as client:
+            client.flushall() if rng.random() < 0.5 else client.flushdb()
+        it.pause(0.0, 0.08)
+        it.kill()
+        it.start()
+    it.finish()
+    assert it.source.full_syncs == 1

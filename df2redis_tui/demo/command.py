@@ -32,6 +32,7 @@ from df2redis_tui.verify.compare import Comparison, Tolerance, compare
 Drive = Callable[[EngineHandle, Settings], int]
 
 _SECTIONS: Final = ("tuning", "output", "display")
+EXIT_HANGUP: Final = 129
 _FIELD_TTL_MS: Final = 30_000  # field TTLs travel as relative seconds: they are late by the lag of their record
 
 
@@ -84,6 +85,8 @@ class _Stages:
         return child
 
     def _verdict(self, engine: DemoEngine, code: int, settings: Settings) -> int:
+        if engine.abandoned:
+            return EXIT_HANGUP
         if engine.source_failure:
             _say(f"demo: {engine.source_failure}")
         if not engine.drained:

@@ -4,6 +4,8 @@ arrive.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +34,8 @@ class DemoEngine:
         self.written = 0
         self.drained = False
         self.source_failure = ""
+        self.abandoned = False  # the terminal it was shown on is gone
+        self._on_terminal = _stdin_is_terminal()
 
     def start(self) -> None:
         self._engine.start()
@@ -67,6 +71,11 @@ class DemoEngine:
         while not self._engine.done:
             if self._stop_asked.wait(0.1) or (end is not None and time.monotonic() >= end):
                 break
+            if self._on_terminal and not _stdin_is_terminal():
+                # A replication outlives its terminal; nobody is left to see a demo.
+                self.abandoned = True
+                self._engine.request_stop(0)
+                return
         self._writer.say_stop()
         try:
             written = self._writer.read().get("written")
@@ -95,4 +104,11 @@ class DemoEngine:
             if not any(goal):
                 goal = positions()
             time.sleep(0.05)
+        return False
+
+
+def _stdin_is_terminal() -> bool:
+    try:
+        return sys.stdin is not None and os.isatty(sys.stdin.fileno())
+    except (OSError, ValueError):
         return False

@@ -1,6 +1,6 @@
 """One look at a running engine: frozen plain values that can be turned into JSON, the only thing front ends see.
 
-Units: seconds (float) unless the name says ms; bytes; unix time for `*_at`. `None` means "not known" or "does not apply".
+Units: seconds (float) unless the name says ms; bytes; unix time for `*_at`. None: not known, or does not apply.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class FlowSnapshot:
     def channel_fill(self) -> float:
         """0..1: whichever of the two bounds is nearer."""
         k = self.knobs
-        return min(1.0, max(self.channel_entries / max(1, k.channel_entries), self.channel_bytes / max(1, k.channel_bytes)))
+        return min(
+            1.0, max(self.channel_entries / max(1, k.channel_entries), self.channel_bytes / max(1, k.channel_bytes))
+        )
 
     @property
     def limiter_fill(self) -> float:

@@ -10,13 +10,10 @@ from rich.cells import cell_len
 from df2redis_tui.telemetry import format as fmt
 from df2redis_tui.telemetry.format import Line, Span
 from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
+from df2redis_tui.telemetry.health import BATCH_WAIT, CHANNEL, LIMITER
+from df2redis_tui.telemetry.health import grade as health_of
 from df2redis_tui.telemetry.snapshot import FlowSnapshot, Health, Phase
 from df2redis_tui.telemetry.view_status import HEALTH_ROLE
-
-# Ratio (or seconds) from which a figure is a warning, and above which it is critical: the health table of the design.
-CHANNEL_LIMITS = (0.5, 0.8)
-LIMITER_LIMITS = (0.7, 0.9)
-WAIT_LIMITS = (5.0, 10.0)
 
 SHORT_PHASE = {
     Phase.CONNECTING: "connect",
@@ -35,8 +32,8 @@ PANEL_ROWS = 7
 
 
 def grade(value: float, limits: tuple[float, float]) -> str:
-    """The role of a figure: ok below `limits[0]`, crit above `limits[1]`, warn between."""
-    return "ok" if value < limits[0] else "warn" if value <= limits[1] else "crit"
+    """The role of a figure by the bounds of its health: ok, warn or crit."""
+    return HEALTH_ROLE[health_of(value, limits)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +107,19 @@ def flow_view(
         role=HEALTH_ROLE[flow.health],
         reason=glyphs.plain(fmt.clean(flow.reason or flow.health_reason)),
         channel=channel,
-        channel_role=grade(channel, CHANNEL_LIMITS),
+        channel_role=grade(channel, CHANNEL),
         channel_percent=fmt.percent(channel),
         channel_entries=fmt.si(flow.channel_entries),
         channel_bytes=fmt.size(flow.channel_bytes),
         limiter=limiter,
-        limiter_role=grade(limiter, LIMITER_LIMITS),
+        limiter_role=grade(limiter, LIMITER),
         limiter_text=f"{flow.in_flight}/{knobs.max_in_flight}",
         in_flight_bytes=fmt.size(flow.in_flight_bytes),
         batch=batch,
-        batch_role=grade(flow.open_batch_wait, WAIT_LIMITS),
+        batch_role=grade(flow.open_batch_wait, BATCH_WAIT),
         batch_text=_of(flow.open_batch_entries, knobs.batch_size),
         wait=fmt.span(flow.open_batch_wait),
-        wait_role=grade(flow.open_batch_wait, WAIT_LIMITS),
+        wait_role=grade(flow.open_batch_wait, BATCH_WAIT),
         ops=fmt.rate(flow.entries_per_s),
         octets=fmt.size_rate(flow.bytes_in_per_s),
         history=tuple(min(8, int(r / top * 8) + 1) if r > 0 else 0 for r in rates),

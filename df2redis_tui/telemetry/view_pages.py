@@ -8,10 +8,11 @@ from df2redis_tui.telemetry import format as fmt
 from df2redis_tui.telemetry.chart import chart_lines, heading
 from df2redis_tui.telemetry.format import Line, Span
 from df2redis_tui.telemetry.glyphs import Glyphs
+from df2redis_tui.telemetry.health import CHANNEL, LIMITER
 from df2redis_tui.telemetry.report import Report
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, FlowSnapshot, Phase
 from df2redis_tui.telemetry.view import KNOB_LABEL, knob_changed, knob_text, node_views
-from df2redis_tui.telemetry.view_flow import CHANNEL_LIMITS, LIMITER_LIMITS, flow_view, grade, trouble_text
+from df2redis_tui.telemetry.view_flow import flow_view, grade, trouble_text
 
 BLANK: Line = (Span(" "),)
 
@@ -119,7 +120,7 @@ def detail_lines(
             Span(f" {text}", "value" if role in ("ok", "batch") else role),
         )
 
-    channel = grade(v.channel, CHANNEL_LIMITS)
+    channel = grade(v.channel, CHANNEL)
     left = [
         heading("Pipeline", half, glyphs),
         gauge_fact(
@@ -128,7 +129,7 @@ def detail_lines(
         gauge_fact(
             "limiter",
             v.limiter,
-            grade(v.limiter, LIMITER_LIMITS),
+            grade(v.limiter, LIMITER),
             f"{fmt.percent(v.limiter):>5}  {v.limiter_text} batches, {v.in_flight_bytes}",
         ),
         gauge_fact("open batch", v.batch, "batch", f"{fmt.percent(v.batch):>5}  {v.batch_text}, waiting {v.wait}"),

@@ -122,12 +122,13 @@ class Session:
             for state, connection in zip(self._flows, connections, strict=True)
         ]
         async with anyio.create_task_group() as tasks:
-            if raw and positions is not None:
+            asked = False
+            if raw:
                 self._events.phase(Phase.BARRIER)
-                refused = await self._start_stable_raw(control, greeting)
-                if refused:
-                    raw = False
-                    await self._events.before_full_sync()
+                if greeting.release is None:
+                    asked = raw = await self._takes_start_stable(control, greeting)
+                    if not raw:
+                        await self._events.before_full_sync()
             if positions is not None and (offsets := await control.offsets()) is not None:
                 for ingest in ingests:
                     if ingest.flow < len(offsets):
@@ -139,20 +140,23 @@ class Session:
                 tasks.start_soon(self._acknowledge, self._flows[ingest.flow], connection, greeting)
             if not raw:
                 await self._full_sync(control, greeting)
+            elif not asked:
+                await self._start_stable(control, greeting)
             self.stable = True
             await self._poll_offsets(control)
 
-    async def _start_stable_raw(self, control: Control, greeting: Greeting) -> bool:
-        """STARTSTABLE right after PARTIAL (>= 1.35). True when the source wants the older form: SYNC first (§5.3)."""
+    async def _takes_start_stable(self, control: Control, greeting: Greeting) -> bool:
+        """A source that does not say its release: STARTSTABLE right after PARTIAL works from 1.35 on; before, it answers
+        `invalid state` and wants SYNC first (§5.3)."""
         try:
             await control.start_stable(greeting.sync_id)
         except SourceLost:
             raise
         except SourceError as error:
-            if greeting.release is None and "invalid state" in str(error):
-                return True
+            if "invalid state" in str(error):
+                return False
             raise
-        return False
+        return True
 
     async def _follow(
         self, ingest: Ingest, position: int | None, raw: bool, spool: Spool | None, tasks: TaskGroup
@@ -172,8 +176,16 @@ class Session:
         await control.sync(greeting.sync_id)
         await self._all_ended.wait()
         self._events.phase(Phase.BARRIER)
-        # The source holds its global lock while it runs STARTSTABLE and writes to the FLOWs: every socket must be read
-        # meanwhile (§2.4), so there has to be room, and none of the bounds may stop a reader until the answer is here.
+        await self._start_stable(control, greeting)
+        while len(self._at_cut) < len(self._flows):
+            await anyio.sleep(0.005)
+
+    async def _start_stable(self, control: Control, greeting: Greeting) -> None:
+        """STARTSTABLE, with every FLOW being read.
+
+        The source holds its global lock while it runs and writes to the FLOWs (§2.4): there has to be room, and no
+        bound may stop a reader until the answer is here.
+        """
         channels = [state.dispatcher.channel for state in self._flows if state.dispatcher is not None]
         for channel in channels:
             await wait_until_below(channel, 0.5)
@@ -185,8 +197,6 @@ class Session:
         finally:
             for channel in channels:
                 channel.unbounded = False
-        while len(self._at_cut) < len(self._flows):
-            await anyio.sleep(0.005)
 
     # Ingest events
 

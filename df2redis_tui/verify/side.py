@@ -33,7 +33,9 @@ class Side:
         self._commands: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Side:
-        probes: dict[str, Command] = {"HPTTL": ("HPTTL", "", "FIELDS", 1, "f"), "FIELDTTL": ("FIELDTTL", "", "f")}
+        probes: dict[str, Command] = {"HPTTL": ("HPTTL", "", "FIELDS", 1, "f")}
+        if not self.endpoint.cluster:  # the cluster client refuses commands which its server does not have
+            probes["FIELDTTL"] = ("FIELDTTL", "", "f")
         replies = await self.read(self.endpoint.db, list(probes.values()))
         self._commands = frozenset(
             name for name, reply in zip(probes, replies, strict=True) if not isinstance(reply, Exception)

@@ -33,7 +33,7 @@ from rich.table import Table
 from tests.bench.source import STAMPS
 from tests.support.processes import spawn, stop
 from tests.support.program import Program, copy_arguments
-from tests.support.servers import Server, available_targets, start_server
+from tests.support.servers import Server, available_targets, start_cluster, start_server
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE, CLIENTS = 256, 4
@@ -106,22 +106,25 @@ def main() -> None:
     parser.add_argument("--target", choices=available_targets(), default=available_targets()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of the paced journal")
     parser.add_argument("--rate", type=int, default=40_000, help="journal commands/s")
-    parser.add_argument("--only", choices=["full", "stable"])
+    parser.add_argument("--only", choices=["full", "stable", "cluster"])
     given = parser.parse_args()
     console = Console()
     with start_server(given.target) as server:
         console.print(f"{server.kind} {server.version}, {given.keys:,} keys in 4 FLOWs, median of {given.repeats}")
-        if given.only != "stable":
+        if given.only in (None, "full"):
             console.print(_full_table(server, given.keys, given.repeats))
-        if given.only != "full":
+        if given.only in (None, "stable"):
             console.print(_stable_table(server, given.rate, given.seconds, given.repeats))
+        if given.only in (None, "cluster"):
+            with start_cluster(given.target) as nodes:
+                console.print(_cluster_table(server, nodes, given.keys, given.repeats))
 
 
 def _full_table(server: Server, keys: int, repeats: int) -> Table:
     table = Table(title="Full sync", caption="aim: ratio >= 0.5, <= 3 µs per entry, <= 200 MiB")
     for heading in ("values", "ceiling /s", "engine /s", "ratio", "CPU µs/entry", "peak RSS MiB"):
         table.add_column(heading, justify="right")
-    idle = statistics.median(_full_sync(server, 0, "--keys", 0).cpu for _ in range(repeats))
+    idle = statistics.median(_full_sync([server], 0, "--keys", 0).cpu for _ in range(repeats))
     cases: list[tuple[str, int, tuple[object, ...]]] = [
         (f"{size} bytes", size, ("--value", size)) for size in (32, 100, 1000)
     ]
@@ -132,7 +135,7 @@ def _full_table(server: Server, keys: int, repeats: int) -> Table:
         for _ in range(repeats):  # side by side, so that both see the same machine
             if size:
                 ceilings.append(ceiling(server, size, keys))
-            runs.append(_full_sync(server, idle, "--keys", count, *options))
+            runs.append(_full_sync([server], idle, "--keys", count, *options))
         rate, top = statistics.median(r.rate for r in runs), statistics.median(ceilings) if ceilings else 0.0
         table.add_row(
             name,
@@ -145,21 +148,36 @@ def _full_table(server: Server, keys: int, repeats: int) -> Table:
     return table
 
 
-def _full_sync(server: Server, idle: float, *options: object) -> FullSync:
+def _cluster_table(server: Server, nodes: list[Server], keys: int, repeats: int) -> Table:
+    table = Table(title="Strings of 100 bytes into three masters", caption="aim: CPU <= 1.3 x that of one server")
+    for heading in ("target", "engine /s", "CPU µs/entry", "peak RSS MiB"):
+        table.add_column(heading, justify="right")
+    for name, servers in (("one server", [server]), ("cluster", nodes)):
+        idle = statistics.median(_full_sync(servers, 0, "--keys", 0).cpu for _ in range(repeats))
+        runs = [_full_sync(servers, idle, "--keys", keys, "--value", 100) for _ in range(repeats)]
+        rate, cpu = (statistics.median(getattr(r, figure) for r in runs) for figure in ("rate", "cpu"))
+        table.add_row(name, f"{rate:,.0f}", f"{cpu:.2f}", f"{max(r.rss for r in runs) / (1 << 20):.0f}")
+    return table
+
+
+def _full_sync(servers: list[Server], idle: float, *options: object) -> FullSync:
     """`idle`: CPU seconds of a copy of nothing; with no keys the CPU returned is in seconds."""
     keys = int(str(options[options.index("--keys") + 1]))
-    client = server.client()
-    client.flushall()
+    clients = [server.client() for server in servers]
+    for client in clients:
+        client.flushall()
+    target = servers[0].url if len(servers) == 1 else f"redis+cluster://127.0.0.1:{servers[0].port}"
     with source(*options) as of, scratch() as directory:
-        with Program(copy_arguments(of.url, server.url), directory) as program:
+        with Program(copy_arguments(of.url, target), directory) as program:
             began = of.heard()["sync_at"]
-            while client.dbsize() < keys and program.process.poll() is None:
+            while sum(client.dbsize() for client in clients) < keys and program.process.poll() is None:
                 time.sleep(0.005)
             took = time.monotonic() - began
             if program.wait(300) != 0:
                 raise SystemExit(program.output())
         rss = max(program.peak_rss, program.summary()["peak_rss_bytes"])
-    client.flushall()
+    for client in clients:
+        client.flushall()
     return FullSync(keys / took, (program.cpu_seconds - idle) * 1e6 / keys if keys else program.cpu_seconds, rss)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 SLOTS: Final = 16384
 # One int object per slot: a block's `slots` list then costs a pointer per command.
 SLOT_OBJECTS: Final = tuple(range(SLOTS))
+_SLOT_OF_CRC: Final = SLOT_OBJECTS * 4
 
 
 def hash_tag(key: bytes) -> bytes:
@@ -28,8 +30,9 @@ def slot_of(key: bytes) -> int:
 
 def slots_of(keys: Sequence[bytes]) -> list[int]:
     """`slot_of` of many keys, for hot loops."""
-    objects, crc = SLOT_OBJECTS, crc_hqx
-    return [objects[crc(hash_tag(key) if b"{" in key else key, 0) & 16383] for key in keys]
+    if b"{" in b"".join(keys):
+        return [slot_of(key) for key in keys]
+    return list(map(_SLOT_OF_CRC.__getitem__, map(crc_hqx, keys, repeat(0))))
 
 
 _ALL: Final = frozenset({

@@ -246,6 +246,8 @@ class Report:
             if number
         ]
         letters = f"{count(self.dead_letters)} in {self.dead_letter_file}" if self.dead_letters else "none"
+        if not self.dead_letters and self.verdict == "incomplete":
+            letters = "all that was still to come"
         return [
             ("why", self.failure),
             ("next", self.hint),

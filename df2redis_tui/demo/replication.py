@@ -31,7 +31,7 @@ class Replication:
 
     def __init__(self, source: LookAlike) -> None:
         self._source = source
-        self._syncs = 0
+        self.sessions_begun = 0
         self.full_syncs = 0
         self.early_startstable = 0  # STARTSTABLE that found the snapshot running: an outage on a real master
 
@@ -129,9 +129,9 @@ class Replication:
         source = self._source
         if client.session is not None:
             source.journal.cancel(client.session, "a new one was asked for")
-        self._syncs += 1
+        self.sessions_begun += 1
         ip = client.announced_ip or str((client.writer.get_extra_info("peername") or ("?",))[0])
-        client.session = Session(f"SYNC{self._syncs}", len(source.journal.shards), (ip, client.listening_port))
+        client.session = Session(f"SYNC{self.sessions_begun}", len(source.journal.shards), (ip, client.listening_port))
         source.journal.sessions[client.session.sync_id] = client.session
         reply = [simple(source.master_id), simple(client.session.sync_id), integer(len(source.journal.shards))]
         if source.release.capa_version is not None:

@@ -188,6 +188,10 @@ class ClusterTarget:
             finally:
                 await connection.aclose()
 
+    async def remove(self, wanted: Spared) -> None:
+        """UNLINK every key that is `wanted`."""
+        await self._remove_keys(lambda key: wanted(0, key), self.router.nodes)
+
     async def _remove_keys(self, wanted: Callable[[bytes], bool], nodes: list[str]) -> None:
         prefix = f"{self._settings.checkpoint_prefix}:".encode()
 

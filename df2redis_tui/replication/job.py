@@ -114,6 +114,7 @@ class Job:
         self._spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self._fatal: BaseException | None = None
         self._started = int(time.time())
+        self._existing_keys = 0  # that the target held before the job began
         self._unfenced = False  # the target does not let us end older connections
 
     # Phases
@@ -187,6 +188,7 @@ class Job:
             found = json.loads(record)
             self._clean_up_due = bool(found["clean_up"])
             self._started = int(found["started"])
+            self._existing_keys = int(found["existing"])
         except (ValueError, KeyError, TypeError):
             self._clean_up_due = True
 
@@ -198,6 +200,7 @@ class Job:
                 "source": self.settings.source.label,
                 "started": self._started,
                 "clean_up": self._clean_up_due or self._cleaning,
+                "existing": self._existing_keys,
             }
         )
         return encode("SET", self.keys.job_record, value)
@@ -244,9 +247,11 @@ class Job:
             except OSError as error:
                 raise ConfigError(f"can't read {path}: {error.strerror}") from None
             if not known:
-                self._ours = lambda db, key: settings.target_owned
+                none_before = self._existing_keys == 0
+                self._ours = lambda db, key: settings.target_owned or none_before
                 return
         elif held:
+            self._existing_keys = held
             where = f"target {self.target.name} already holds {held:,} keys"
             if settings.on_existing == "fail":
                 raise TargetError(f"{where}: --on-existing fail asks for an empty one; nothing was written")
@@ -672,6 +677,10 @@ class Job:
         keys = [state.ledger.key for state in self.flows if state.ledger is not None]
         if keys:
             await self.patiently(lambda: self._write_job_record(*(encode("DEL", key) for key in keys)))
+        if self._clean_up_due:
+            # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
+            log.info("Removing what an earlier full sync wrote")
+            await self.patiently(lambda: self.target.remove(self._is_ours))
 
     # Ends
 

@@ -258,6 +258,10 @@ class StandaloneTarget:
         finally:
             await connection.aclose()
 
+    async def remove(self, wanted: Spared) -> None:
+        """UNLINK every key that is `wanted`."""
+        await self._remove_keys(None, wanted)
+
     async def _remove_keys(self, only: int | None, wanted: Callable[[int, bytes], bool]) -> None:
         prefix = f"{self._settings.checkpoint_prefix}:".encode()
         for db in await self.databases():

@@ -103,7 +103,7 @@ def test_killed_between_the_resync_and_its_clean_up(trial: Begin, rounds: Rounds
             client.delete(*(f"gone:{i}" for i in range(turn * 100, turn * 100 + 100)))
         it.source.do(lambda: [shard.backlog.clear() for shard in it.source.look_alike.journal.shards])
         it.start(wait=False)
-        it.program.wait_for("→ stable sync") if it.rng.random() < 0.5 else it.pause(0.3, 1.0)
+        it.program.wait_for("stable sync") if it.rng.random() < 0.5 else it.pause(0.3, 1.0)
     it.kill()
     it.start()
     it.program.wait_for("clean-up")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -249,25 +250,38 @@ def test_a_slot_without_an_owner_for_some_seconds(any_cluster: Cluster, start: C
     assert "CLUSTERDOWN" in program.log()
 
 
-def test_a_replica_takes_over(any_cluster: Cluster, start: Callable[..., Program]) -> None:
-    first = any_cluster.nodes[0]
-    with start_server(any_cluster.kind, cluster=True) as spare:
-        replica = spare.client()
-        replica.execute_command("CLUSTER", "MEET", "127.0.0.1", first.port)
-        owner = first.client().execute_command("CLUSTER MYID")
+@contextlib.contextmanager
+def replica_of(cluster: Cluster, master: Server) -> Iterator[Server]:
+    with start_server(cluster.kind, cluster=True) as spare, spare.client() as replica:
+        replica.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port)
+        owner = master.client().execute_command("CLUSTER MYID")
         wait_until(lambda: knows(replica, owner))
         replica.execute_command("CLUSTER", "REPLICATE", owner)
         wait_until(lambda: replica.info("replication").get("master_link_status") == "up")
-        with Player(in_stable_sync()) as player:
-            program = start(copy_arguments(player.url, any_cluster.url, *SLOWLY))
-            program.wait_for("Flushing batch")
-            time.sleep(1)
-            # What the master confirmed it has handed on: an unplanned loss may lose its last milliseconds.
+        yield spare
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["planned", "killed"])
+def test_a_replica_takes_over(announced: bool, any_cluster: Cluster, start: Callable[..., Program]) -> None:
+    first = any_cluster.nodes[0]
+    with replica_of(any_cluster, first) as spare, Player(in_stable_sync()) as player:
+        program = start(copy_arguments(player.url, any_cluster.url, *SLOWLY))
+        program.wait_for("Flushing batch")
+        time.sleep(1)
+        replica = spare.client()
+        if announced:
             replica.execute_command("CLUSTER", "FAILOVER")
             wait_until(lambda: replica.info("replication")["role"] == "master")
             time.sleep(0.5)
             first.process.kill()
-            assert program.wait(120) == 0, program.output()
+        else:
+            # A master confirms before its replica has it: the last milliseconds could be lost by design.
+            program.signal(signal.SIGSTOP)
+            offset = first.client().info("replication")["master_repl_offset"]
+            wait_until(lambda: replica.info("replication")["slave_repl_offset"] >= offset)
+            first.process.kill()
+            program.signal(signal.SIGCONT)
+        assert program.wait(120) == 0, program.output()
         assert wrong(Cluster(any_cluster.kind, [spare, *any_cluster.nodes[1:]])) == []
 
 

@@ -21,7 +21,16 @@ Reply = object
 Done = Callable[[list[Reply]], None]
 
 _PENDING_LIMIT: Final = 4096
-IMPORT_OPTIONS: Final = ("--import-mode", "yes", "--rdbcompression", "no", "--maxmemory", "0")
+IMPORT_OPTIONS: Final = (
+    "--import-mode",
+    "yes",
+    "--rdbcompression",
+    "no",
+    "--maxmemory",
+    "0",
+    "--hll-sparse-max-bytes",
+    "0",
+)
 
 
 class MirrorDiverged(RuntimeError):

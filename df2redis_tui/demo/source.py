@@ -39,6 +39,8 @@ _BACKEND_OPTIONS: Final = (
     "86400",
     "--repl-ping-replica-period",
     "1",
+    "--hll-sparse-max-bytes",  # a Dragonfly keeps every HyperLogLog dense
+    "0",
     "--rdbcompression",
     "no",
 )

@@ -18,9 +18,10 @@ from df2redis_tui.settings_sources import nearest
 COMMANDS: Final = {
     "run": "copy a Dragonfly server into the target and follow its writes (the default)",
     "demo": "see it work: an embedded source and target, filled, copied and compared",
+    "forget": "remove a job's checkpoints from the target, and its state files",
     "config": "print a configuration file with every key, its default and its meaning",
 }
-_USAGE: Final = "%(prog)s [run] --source URL --target URL [option ...]\n       %(prog)s demo|config [--help]"
+_USAGE: Final = "%(prog)s [run] --source URL --target URL [option ...]\n       %(prog)s demo|forget|config [--help]"
 _EPILOG: Final = f"""\
 Every option is also a key of the configuration file (df2redis-tui config prints one) and a variable, as in
 DF2REDIS_BATCH_SIZE=500; a flag wins over a variable, a variable over the file. Passwords: {PASSWORD_ENV["source"]},

@@ -52,6 +52,10 @@ def _dispatch(arguments: list[str]) -> int:
             from df2redis_tui.demo.command import main as demo
 
             return demo(rest)
+        case ["forget", *rest]:
+            from df2redis_tui.forgetting import main as forget
+
+            return forget(rest)
         case ["config", *rest]:
             return _config(rest)
         case _:

@@ -40,11 +40,13 @@ class Loaded:
     given: Mapping[str, Given] = dataclasses.field(default_factory=dict)  # by option name
 
 
-def load(flags: Mapping[str, object], environ: Mapping[str, str], config: str | None = None) -> Loaded:
+def load(
+    flags: Mapping[str, object], environ: Mapping[str, str], config: str | None = None, *, needs_source: bool = True
+) -> Loaded:
     """Settings from everything the operator gave; `flags` by option name. Raises ConfigError."""
     given = collect(flags, environ, config)
     warnings: list[str] = []
-    source = _endpoint("source", given, environ, warnings)
+    source = _endpoint("source", given, environ, warnings) if needs_source else Endpoint(())
     target = _endpoint("target", given, environ, warnings)
     shared = set(source.hosts) & set(target.hosts)
     if shared:

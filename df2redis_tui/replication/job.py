@@ -437,9 +437,11 @@ class Job:
             await anyio.sleep(0.005)
 
     def _drained(self, state: FlowState) -> bool:
-        """Ended, or held at a barrier which can't be completed any more: its FLOW resumes in front of it."""
+        """Ended, or held in front of something that may never come: its FLOW resumes in front of what was not sent."""
         dispatcher = state.dispatcher
         if dispatcher is None or dispatcher.ended:
+            return True
+        if self.gate.closed and not dispatcher.limiter.in_flight:
             return True
         return dispatcher.at_barrier is not None and not (self._barrier is not None and self._barrier.executing)
 

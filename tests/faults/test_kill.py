@@ -50,6 +50,7 @@ def test_kill_9_during_the_full_sync(trial: Begin, rounds: Rounds) -> None:
     it.finish()
 
 
+@pytest.mark.full_only
 def test_a_stopped_process_goes_on(trial: Begin, rounds: Rounds) -> None:
     it = trial()
     it.start()

@@ -26,6 +26,7 @@ def test_connections_cut(trial: Begin, rounds: Rounds) -> None:
     assert it.source.full_syncs == 1
 
 
+@pytest.mark.full_only
 def test_connections_cut_with_the_older_form_of_a_partial_sync(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000, "version": "df-v1.34.0"})
     it.start()
@@ -61,6 +62,7 @@ def test_a_stalled_flow(trial: Begin) -> None:
     it.finish()
 
 
+@pytest.mark.full_only
 def test_a_stalled_flow_and_a_kill(trial: Begin) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -91,6 +93,7 @@ def test_backlog_lost_and_keys_deleted_meanwhile(trial: Begin, rounds: Rounds) -
     assert it.source.full_syncs > 1
 
 
+@pytest.mark.full_only
 def test_killed_between_the_resync_and_its_clean_up(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 100_000})
     with it.source.client() as client:
@@ -120,6 +123,7 @@ def test_restarted_with_another_id(trial: Begin, rounds: Rounds) -> None:
     assert it.source.full_syncs > 1
 
 
+@pytest.mark.full_only
 def test_restarted_while_we_were_dead(trial: Begin) -> None:
     it = trial()
     it.start()

@@ -73,6 +73,7 @@ def test_a_target_that_stands_still_does_not_end_the_session(trial: Begin, round
     assert not list((it.directory / "run" / "state").rglob("*.spool"))
 
 
+@pytest.mark.full_only
 def test_a_spool_that_is_full_blocks_and_recovers(trial: Begin, rounds: Rounds) -> None:
     it = trial("--backpressure", "spill", "--channel-bytes", "1MiB", "--spool-bytes", "2MiB", source=NARROW)
     it.start()
@@ -122,6 +123,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.full_only
 def test_a_full_disk_under_the_state_dir(trial: Begin, tiny_disk: Path) -> None:
     it = trial("--backpressure", "spill", source=NARROW)
     it.start()

@@ -23,6 +23,7 @@ def test_connections_killed(trial: Begin, rounds: Rounds) -> None:
     assert it.source.full_syncs == 1
 
 
+@pytest.mark.full_only
 def test_connections_killed_in_small_batches(trial: Begin, rounds: Rounds) -> None:
     """Many batches in flight, of which some are known to be applied and some are not."""
     it = trial("--batch-size", "20", "--no-adaptive-flush", "--flush-interval", "5ms")
@@ -60,6 +61,7 @@ def test_server_killed_and_restarted_with_its_data(trial: Begin, rounds: Rounds)
     assert it.source.full_syncs == 1
 
 
+@pytest.mark.full_only
 def test_server_killed_around_a_flushall(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()

@@ -86,6 +86,4 @@ class FaultSource:
 
     def compare(self, target: Endpoint) -> Comparison:
         here = Endpoint((("127.0.0.1", self.look_alike.port_of_backend),))
-        return asyncio.run(
-            compare(here, target, ignore_prefixes=(b"df2redis",), tolerance=Tolerance(3_000, 5_000))
-        )
+        return asyncio.run(compare(here, target, ignore_prefixes=(b"df2redis",), tolerance=Tolerance(3_000, 5_000)))

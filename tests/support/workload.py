@@ -16,7 +16,13 @@ class Workload:
     """Writes at about `rate` commands/s on a thread until `stop`; use it as a context manager."""
 
     def __init__(
-        self, client: Callable[[int], redis.Redis], seed: int, *, rate: float = 3_000, keys: int = 12, flushes: bool = True
+        self,
+        client: Callable[[int], redis.Redis],
+        seed: int,
+        *,
+        rate: float = 3_000,
+        keys: int = 12,
+        flushes: bool = True,
     ) -> None:
         self.sent = 0
         self._client = client
@@ -95,10 +101,16 @@ class Workload:
             case 15:
                 pipe.persist(self._key("num"))
             case 16:
-                # One name for several types: a command repeated after the type changed fails.
+                # One name for several types: a command that is repeated after the type has changed fails.
                 key = self._key("any")
                 pipe.delete(key)
-                rng.choice((lambda: pipe.hset(key, "f", self._id), lambda: pipe.sadd(key, self._id), lambda: pipe.set(key, "v")))()
+                match rng.randrange(3):
+                    case 0:
+                        pipe.hset(key, "f", self._id)
+                    case 1:
+                        pipe.sadd(key, self._id)
+                    case 2:
+                        pipe.set(key, "v")
             case 17:
                 pipe.ltrim(self._key("list"), 0, 400)
             case 18:

@@ -117,23 +117,44 @@ def review(blocks: list[Block], parts: list[Part]) -> list[Pending]:
     return fates
 
 
+_REPLACING = (b"SET", b"DEL", b"UNLINK", b"RESTORE")
+_ON_TOP = (b"KEEPTTL", b"NX", b"XX", b"GET")  # options with which SET builds on what was there
+
+
+def replaces(args: list[bytes]) -> bool:
+    """Whether a command leaves nothing of what its keys held before."""
+    name = args[0].upper() if args else b""
+    if name not in _REPLACING:
+        return False
+    options = {arg.upper() for arg in args[3:]}
+    return b"REPLACE" in options if name == b"RESTORE" else name != b"SET" or not options & set(_ON_TOP)
+
+
 def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
     """Commands that ran although an earlier one on the same key failed are due again, behind it.
 
+    Where one replaced the key as a whole, the earlier ones are void instead: sending them would show old values again.
     Where they can't be applied twice, the key is in doubt and returned.
     """
-    behind: set[tuple[int, bytes]] = set()
+    behind: dict[tuple[int, bytes], list[Pending]] = {}
     doubts: list[Overtaken] = []
     for pending in fates:
-        if pending.fate is not Fate.APPLIED:
-            if pending.fate is Fate.FAILED:
-                behind.update((pending.db, key) for key in pending.names())
-            continue
-        if not behind:
-            continue
-        hit = [key for key in pending.names() if (pending.db, key) in behind]
-        if hit and pending.once:
-            doubts.extend(Overtaken(pending.db, key) for key in hit)
-        elif hit:
-            pending.fate, pending.error = Fate.FAILED, "TRYAGAIN an earlier command on this key was refused"
+        if pending.fate is Fate.FAILED:
+            for key in pending.names():
+                behind.setdefault((pending.db, key), []).append(pending)
+        elif pending.fate is Fate.APPLIED and behind:
+            hit = [key for key in pending.names() if (pending.db, key) in behind]
+            if not hit:
+                continue
+            if replaces(pending.args()):
+                for key in hit:
+                    for failed in behind.pop((pending.db, key)):
+                        if len(failed.names()) == 1:
+                            failed.fate = Fate.APPLIED
+            elif pending.once:
+                doubts.extend(Overtaken(pending.db, key) for key in hit)
+            else:
+                pending.fate, pending.error = Fate.FAILED, "TRYAGAIN an earlier command on this key was refused"
+                for key in hit:
+                    behind[(pending.db, key)].append(pending)
     return doubts

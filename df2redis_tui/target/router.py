@@ -85,7 +85,7 @@ def select_wire(db: int) -> bytes:
 def whole_part(
     batch: Batch, blocks: list[Block], node: str, lane: Lane, ledger: Ledger | None, base_db: int
 ) -> Part | None:
-    """A standalone part: commands in order with SELECTs between, in one transaction with the checkpoint when one is due.
+    """A standalone part: commands in order with SELECTs between, in one transaction with the checkpoint if any.
 
     A transaction begins and ends in the base database, so that one which did not run leaves the lane where it is said
     to be. None when there is nothing to send.

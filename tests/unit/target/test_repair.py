@@ -65,12 +65,31 @@ def test_an_error_inside_exec_is_its_commands_alone() -> None:
 
 
 def test_what_ran_ahead_of_a_refused_command_is_due_again_behind_it() -> None:
-    blocks = [block("SET a 1", "SET b 1", "SET a 2")]
+    blocks = [block("HSET a f 1", "SET b 1", "HSET a f 2")]
     part = part_of(blocks, seen=3)
     part.fail(0, "BUSY")
     found = review(blocks, [part])
     assert mark_overtaken(found) == []
     assert [p.fate for p in found] == [Fate.FAILED, Fate.APPLIED, Fate.FAILED]
+
+
+@pytest.mark.parametrize("newer", ["SET a 3", "DEL a", "SET a 3 PXAT 99", "RESTORE a 0 x REPLACE ABSTTL"])
+def test_a_value_that_was_replaced_meanwhile_is_not_shown_again(newer: str) -> None:
+    blocks = [block("SET a 1", "HSET a f 1", newer, "SET b 1")]
+    part = part_of(blocks, seen=4)
+    part.fail(0, "BUSY")
+    found = review(blocks, [part])
+    assert mark_overtaken(found) == []
+    assert [p.fate for p in found] == [Fate.APPLIED] * 4
+
+
+def test_a_set_that_keeps_the_ttl_does_not_void_what_failed_before() -> None:
+    blocks = [block("SET a 1 PXAT 99", "SET a 2 KEEPTTL")]
+    part = part_of(blocks, seen=2)
+    part.fail(0, "BUSY")
+    found = review(blocks, [part])
+    assert mark_overtaken(found) == []
+    assert [p.fate for p in found] == [Fate.FAILED, Fate.FAILED]
 
 
 def test_what_can_not_be_repeated_puts_its_key_in_doubt() -> None:

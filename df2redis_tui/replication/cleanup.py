@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from df2redis_tui.dragonfly.control import error_text, open_source
-from df2redis_tui.errors import SourceLost
+from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 
@@ -37,7 +37,8 @@ async def find_leftovers(
 ) -> tuple[int, int]:
     """Tell `absent` of every key of the target which is `ours` and which the source does not have.
 
-    Returns (keys looked at, keys absent). Raises SourceLost, TargetLost, TargetError.
+    Returns (keys looked at, keys absent). Raises SourceLost, SourceError (it refuses
+    EXISTS), TargetLost, TargetError.
     """
     connection = await open_source(source, "clean-up connection")
     looked = missing = 0
@@ -56,7 +57,10 @@ async def find_leftovers(
             replies, selected = replies[1:], db
         for key, exists in zip(mine, replies, strict=True):
             if is_error(exists):
-                raise SourceLost(f"source {source.label}: clean-up connection: {error_text(exists)}")
+                why = error_text(exists)
+                if why.startswith("LOADING"):
+                    raise SourceLost(f"source {source.label}: clean-up connection: {why}")
+                raise SourceError(f"the source does not say which keys it has: {why}")
             looked += 1
             if exists == 0:
                 missing += 1

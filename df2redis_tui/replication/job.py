@@ -698,6 +698,11 @@ class Job:
             self._cleaning, self._clean_up_due = False, True
             log.warning("Clean-up interrupted", extra={"fields": {"reason": str(lost)}})
             return
+        except SourceError as refused:
+            # Nothing is left over in general: what the job wrote was removed before the full sync.
+            looked = absent = 0
+            self.records.event("warning", "clean-up", f"left out: {refused}")
+            log.warning("Clean-up left out", extra={"fields": {"reason": str(refused)}})
         self._cleaning = False
         if self._clean_up_due:
             return  # a new full sync began meanwhile

@@ -113,7 +113,9 @@ PEXPIREAT_XX: Final = (
 
 # Dragonfly keeps every HyperLogLog dense; a target would begin a new one sparse, with other bytes for the same count.
 PFADD_DENSE: Final = (
-    b"if redis.call('EXISTS',KEYS[1])==0 then\n"
+    b"local e=redis.call('GETRANGE',KEYS[1],4,4)\n"
+    b"if e=='\\1' then redis.pcall('PFDEBUG','TODENSE',KEYS[1])\n"
+    b"elseif e=='' and redis.call('EXISTS',KEYS[1])==0 then\n"
     b"redis.call('SET',KEYS[1],'HYLL'..string.rep('\\0',11)..'\\128'..string.rep('\\0',12288)) end\n"
     b"local changed=0\n"
     b"for i=1,math.max(#ARGV,1),1000 do\n"

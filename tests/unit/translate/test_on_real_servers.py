@@ -136,6 +136,9 @@ def test_a_new_hyperloglog_is_dense(there: Target) -> None:
     assert there.client.pfcount("k") == 3
     dense = there.client.get("k")
     assert (len(dense), dense[:5], len(there.client.get("empty"))) == (12304, b"HYLL\0", 12304)
+    there.client.pfadd("sparse", "a")
+    there.apply("PFADD sparse b")
+    assert (there.client.pfcount("sparse"), len(there.client.get("sparse"))) == (2, 12304)
     there.apply("PFADD many " + " ".join(f"m{i}" for i in range(5000)))
     assert 4800 < there.client.pfcount("many") < 5200
 

@@ -78,10 +78,12 @@ class Lane:
         reader = hiredis.Reader(notEnoughData=NEED_MORE)
         receive = self._stream.receive
         tail = b""
+        arrays = False  # an array may have begun in what the reader got
         while True:
             with anyio.move_on_after(REPLY_TIMEOUT):
                 data = await receive(READ_SIZE)
-                if not reader.has_data():
+                if not reader.has_data() and not (arrays and self._inside_a_reply()):
+                    arrays = False
                     if tail:
                         data = tail + data
                         tail = b""
@@ -98,12 +100,23 @@ class Lane:
                             tail = data
                             continue
                 reader.feed(data)
+                replies = 0
                 while (reply := reader.gets()) is not NEED_MORE:
                     self._reply(reply)
+                    replies += 1
+                # The reader keeps no bytes of an array it has only begun: whether one is open must be known here.
+                arrays = b"*" in data or (arrays and not replies)
                 continue
             if self.waiting and time.monotonic() - self.waiting[0].sent_at > REPLY_TIMEOUT:
                 self.lost = f"no reply for {REPLY_TIMEOUT:g} s"
                 return
+
+    def _inside_a_reply(self) -> bool:
+        """Whether the reply due next may be an array. Inside a transaction only the last one is."""
+        if not self.waiting:
+            return False
+        part = self.waiting[0]
+        return part.layout is None or part.layout[-1] != EXEC or part.layout[part.seen] == EXEC
 
     def _successes(self, count: int) -> None:
         waiting = self.waiting

@@ -78,11 +78,13 @@ class Lane:
         reader = hiredis.Reader(notEnoughData=NEED_MORE)
         receive = self._stream.receive
         tail = b""
-        arrays = False  # an array may have begun in what the reader got
+        # The reader takes type bytes and headers of arrays out of its buffer at once: what `has_data` does not tell.
+        whole = True  # what it got ends with a line's end
+        arrays = False  # an array may have begun in it
         while True:
             with anyio.move_on_after(REPLY_TIMEOUT):
                 data = await receive(READ_SIZE)
-                if not reader.has_data() and not (arrays and self._inside_a_reply()):
+                if whole and not reader.has_data() and not (arrays and self._inside_a_reply()):
                     arrays = False
                     if tail:
                         data = tail + data
@@ -104,7 +106,7 @@ class Lane:
                 while (reply := reader.gets()) is not NEED_MORE:
                     self._reply(reply)
                     replies += 1
-                # The reader keeps no bytes of an array it has only begun: whether one is open must be known here.
+                whole = data.endswith(b"\r\n")
                 arrays = b"*" in data or (arrays and not replies)
                 continue
             if self.waiting and time.monotonic() - self.waiting[0].sent_at > REPLY_TIMEOUT:

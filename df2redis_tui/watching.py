@@ -67,7 +67,9 @@ class Signals:
     The handlers set flags and call the engine's facade, which returns at once; `changed` is called after each.
     """
 
-    def __init__(self, engine: EngineHandle, say: Callable[[str], None], changed: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, engine: EngineHandle, say: Callable[[str], None], changed: Callable[[], None] | None = None
+    ) -> None:
         self.engine = engine
         self.say = say
         self.stopped_by: int | None = None

@@ -23,7 +23,10 @@ def connection_name(keys: JobKeys, what: int | str) -> str:
 
 
 async def fence(connection: RespConnection, name: str) -> str:
-    """End the older connections of this name, then bear it. Returns why that can't be done, else "". Raises PeerLost."""
+    """End the older connections of this name, then bear it. Returns why that can't be done, else "".
+
+    Raises PeerLost.
+    """
     listed = await connection.call("CLIENT", "LIST")
     if not isinstance(listed, bytes):
         return error_text(listed)

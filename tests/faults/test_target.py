@@ -42,6 +42,7 @@ def test_connections_killed_during_the_full_sync(trial: Begin, rounds: Rounds) -
         for i in range(40):
             client.rpush(f"biglist:{i}", *(f"{i}-{j}" * 5 for j in range(5_000)))
     it.start(wait=False)
+    it.program.wait_for("full sync")
     for _ in range(rounds(10, 60)):
         it.pause(0.0, 0.3)
         it.drop_target_connections()

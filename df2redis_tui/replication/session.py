@@ -146,8 +146,8 @@ class Session:
             await self._poll_offsets(control)
 
     async def _takes_start_stable(self, control: Control, greeting: Greeting) -> bool:
-        """A source that does not say its release: STARTSTABLE right after PARTIAL works from 1.35 on; before, it answers
-        `invalid state` and wants SYNC first (§5.3)."""
+        """A source that does not say its release: STARTSTABLE right after PARTIAL works from 1.35 on; before, it
+        answers `invalid state` and wants SYNC first (§5.3)."""
         try:
             await control.start_stable(greeting.sync_id)
         except SourceLost:

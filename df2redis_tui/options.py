@@ -294,7 +294,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         Size(*_knob("channel_bytes")),
         "bytes read and waiting, at most",
         '"64MiB"',
-        "64MiB, and 128MiB for all FLOWs together",
+        "64MiB for all FLOWs together",
     ),
     Option(
         "rate-limit",

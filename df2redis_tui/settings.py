@@ -73,7 +73,7 @@ class TuningSettings:
     flush_interval: float | None = None  # seconds
     adaptive_flush: bool = True
     channel_entries: int = 2_000_000
-    channel_bytes: int | None = None  # 64 MiB, and all FLOWs together no more than 128 MiB
+    channel_bytes: int | None = None  # 64 MiB, and all FLOWs together no more than that
     rate_limit: int = 0  # entries/s, 0 = none
 
 

@@ -11,7 +11,7 @@ from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
 
-MAX_BATCH_BYTES = 4 * 1024**2
+MAX_BATCH_BYTES = 2 * 1024**2
 
 
 class Accumulator:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CHANNEL_BYTES = 64 * 1024**2  # per FLOW
-CHANNEL_BYTES_ALL = 128 * 1024**2  # all FLOWs together, so that many FLOWs stay within a small machine's memory
+CHANNEL_BYTES_ALL = 64 * 1024**2  # of all FLOWs: with what is in flight, a small machine holds it
 
 
 @dataclass(slots=True)
@@ -21,8 +20,8 @@ class FlowKnobs:
 
 
 def default_channel_bytes(flows: int) -> int:
-    """64 MiB per FLOW, shrunk when all FLOWs together would hold more than 128 MiB."""
-    return max(4 * 1024**2, min(CHANNEL_BYTES, CHANNEL_BYTES_ALL // max(1, flows)))
+    """64 MiB for all FLOWs together, but at least 4 MiB for each."""
+    return max(4 * 1024**2, CHANNEL_BYTES_ALL // max(1, flows))
 
 
 def default_batch_size(cluster: bool) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-IN_FLIGHT_BYTES = 24 * 1024**2  # per FLOW: a few huge batches must not fill memory, whatever the count allows
+IN_FLIGHT_BYTES = 8 * 1024**2  # per FLOW: a few huge batches must not fill memory, whatever the count allows
 
 
 class Limiter:

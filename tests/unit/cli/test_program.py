@@ -201,9 +201,23 @@ def test_the_display_needs_a_terminal_that_can_do_more_than_lines(
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    for stream in ("stdin", "stdout", "stderr"):  # the display is drawn on stderr
+        monkeypatch.setattr(sys, stream, Terminal())
     assert cli._why_headless(asked, {"TERM": term}) == why
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_one_stream_elsewhere_means_no_display(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def isatty(self) -> bool:
+            return self.name != stream
+
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, Stream(name))
+    assert cli._why_headless(None, {"TERM": "xterm"}) == "there is no terminal"
 
 
 def test_an_error_on_purpose_is_its_line_and_its_code(

@@ -183,4 +183,4 @@ def test_defaults_follow_the_design() -> None:
     assert default_max_in_flight(True, 8) == 50
     assert default_max_in_flight(True, 4) == 100
     assert default_channel_bytes(1) == 64 << 20
-    assert default_channel_bytes(16) * 16 <= 128 << 20
+    assert default_channel_bytes(16) * 16 <= 64 << 20

@@ -108,6 +108,7 @@ class Job:
         self._stop = anyio.Event()
         self._continues = False  # an earlier run of this job wrote to the target
         self._clean_up_due = False
+        self._refusal = ""  # what an earlier run of this job stopped at
         self._cleaning = False
         self._ours: Spared = lambda db, key: True
         self._lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
@@ -157,11 +158,25 @@ class Job:
                 await self._write_checkpoints()
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise significant(group) from None
+            error = significant(group)
+            if isinstance(error, NotCopied):
+                await self._note_refusal(error)
+            raise error from None
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(1 if self.hurry else 5):
                 await self._leave()
             self.dead_letters.close()
+
+    async def _note_refusal(self, error: NotCopied) -> None:
+        """The checkpoint may stand behind what was refused: the next run has to begin anew, not go on behind it."""
+        if not self.settings.exactly_once:
+            return
+        self._refusal = str(error)
+        try:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+                await self._write_job_record()
+        except TargetError as failed:
+            log.warning("The refusal was not noted", extra={"fields": {"reason": str(failed)}})
 
     async def _preflight(self) -> None:
         settings = self.settings
@@ -189,6 +204,7 @@ class Job:
             self._clean_up_due = bool(found["clean_up"])
             self._started = int(found["started"])
             self._existing_keys = int(found["existing"])
+            self._refusal = str(found.get("refusal", ""))
         except (ValueError, KeyError, TypeError):
             self._clean_up_due = True
 
@@ -201,6 +217,7 @@ class Job:
                 "started": self._started,
                 "clean_up": self._clean_up_due or self._cleaning,
                 "existing": self._existing_keys,
+                "refusal": self._refusal,
             }
         )
         return encode("SET", self.keys.job_record, value)
@@ -491,6 +508,12 @@ class Job:
 
     async def _read_checkpoints(self, greeting: Greeting) -> None:
         """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
+        if self._refusal:
+            text = f"the last run stopped at what could not be copied ({self._refusal})"
+            self._full_sync_allowed(text)
+            self.records.event("warning", "resume", f"{text}: full sync")
+            self._refusal, self._clean_up_due = "", True
+            return
         found: list[Checkpoint] = []
         for state in self.flows:
             assert state.ledger is not None

@@ -512,6 +512,7 @@ class Job:
             text = f"the last run stopped at what could not be copied ({self._refusal})"
             self._full_sync_allowed(text)
             self.records.event("warning", "resume", f"{text}: full sync")
+            log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
             self._refusal, self._clean_up_due = "", True
             return
         found: list[Checkpoint] = []

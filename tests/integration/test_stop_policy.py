@@ -33,6 +33,7 @@ def test_the_next_run_meets_it_again(any_target: Server, run: Callable[..., Prog
         assert "WRONGTYPE" in stopped.output()
         again = run(copy_arguments(player.url, any_target.url, "--on-error", "skip"))
     assert again.process.returncode == 5, again.output()
+    assert "Full sync instead of a resume" in again.log()
     assert [base64.b64decode(letter["key_base64"]) for letter in again.dead_letters()] == [b"text"]
     client = any_target.client()
     assert [client.get(key) for key in ("before", "text", "after")] == [b"1", b"not a list", b"2"]

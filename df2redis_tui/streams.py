@@ -15,7 +15,7 @@ from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
 
 from df2redis_tui.errors import ConfigError
-from df2redis_tui.settings import Tls
+from df2redis_tui.settings import Endpoint, Tls
 
 CONNECT_TIMEOUT = 10.0
 READ_SIZE = 256 * 1024
@@ -136,6 +136,13 @@ class RespConnection:
     async def call(self, *args: Arg, timeout: float | None = 30.0) -> object:
         """Send one command, read one reply. Raises PeerLost (also on the timeout)."""
         return (await self.pipeline([encode(*args)], timeout=timeout))[0]
+
+    async def authenticate(self, endpoint: Endpoint) -> object:
+        """AUTH where there is a password; the reply, which may be an error. Raises PeerLost."""
+        if endpoint.password is None:
+            return b"OK"
+        user = [endpoint.username] if endpoint.username else []
+        return await self.call("AUTH", *user, endpoint.password.reveal())
 
     async def pipeline(self, commands: Sequence[bytes], timeout: float | None = 30.0) -> list[object]:
         """Send encoded commands at once, read as many replies."""

@@ -47,14 +47,9 @@ async def open_source(source: Endpoint, what: str, *, receive_buffer: int | None
         stream = await open_stream(host, port, source.tls, receive_buffer=receive_buffer)
         connection = RespConnection(stream)
         try:
-            if source.password is not None:
-                auth: list[Arg] = ["AUTH"]
-                if source.username:
-                    auth.append(source.username)
-                auth.append(source.password.reveal())
-                reply = await connection.call(*auth)
-                if is_error(reply):
-                    raise SourceError(f"source {source.label} refused the password: {error_text(reply)}")
+            reply = await connection.authenticate(source)
+            if is_error(reply):
+                raise SourceError(f"source {source.label} refused the password: {error_text(reply)}")
         except BaseException:
             await connection.aclose()
             raise

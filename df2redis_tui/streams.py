@@ -102,7 +102,9 @@ async def _connect(host: str, port: int, receive_buffer: int | None) -> SocketSt
                 code = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
                     raise OSError(code, os.strerror(code))
-            return await SocketStream.from_socket(raw)
+            stream = await SocketStream.from_socket(raw)
+            await _read_only_on_demand(stream)
+            return stream
         except OSError as error:
             last = error
             raw.close()
@@ -110,6 +112,17 @@ async def _connect(host: str, port: int, receive_buffer: int | None) -> SocketSt
             raw.close()
             raise
     raise last or OSError(None, "no address")
+
+
+async def _read_only_on_demand(stream: SocketStream) -> None:
+    """Without this a peer that answers before the first `receive` is read on and on into anyio's unbounded queue.
+
+    anyio 4.16 pauses the transport of `connect_tcp`, not that of `from_socket`, which pauses when a `receive` ends
+    that had to wait: so one begins here and is cancelled. Nothing is taken from the queue.
+    """
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await stream.receive(1)
 
 
 def _reason(error: OSError) -> str:

@@ -1,0 +1,66 @@
+"""Byte streams: nothing is read that nobody asked for."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import anyio
+import pytest
+
+from df2redis_tui.streams import READ_SIZE, open_stream
+
+FLOOD = 256 << 20
+
+
+class Flooder:
+    """Answers the first bytes it gets with all of `FLOOD`, as fast as it is taken."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        self._listener.close()
+        block = bytes(1 << 16)
+        with connection:
+            connection.recv(16)
+            try:
+                while self.sent < FLOOD:
+                    self.sent += connection.send(block)
+            except OSError:
+                return
+
+    def settled(self) -> int:
+        """Bytes sent when no more are taken."""
+        before = -1
+        while before != self.sent:
+            before = self.sent
+            time.sleep(0.3)
+        return before
+
+
+@pytest.mark.parametrize("backend", [{}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
+def test_a_peer_that_answers_before_it_is_read_does_not_fill_memory(backend: dict[str, bool]) -> None:
+    flooder = Flooder()
+
+    async def read_little() -> tuple[int, int]:
+        stream = await open_stream("127.0.0.1", flooder.port, None)
+        try:
+            await stream.send(b"go")
+            unread = await anyio.to_thread.run_sync(flooder.settled)
+            taken = 0
+            while taken < unread:
+                taken += len(await stream.receive(READ_SIZE))
+            return unread, await anyio.to_thread.run_sync(flooder.settled) - taken
+        finally:
+            await anyio.aclose_forcefully(stream)
+
+    before, after = anyio.run(read_little, backend_options=backend)
+    assert before < FLOOD // 4, f"{before >> 20} MiB were taken before the first receive"
+    assert after < FLOOD // 4, f"{after >> 20} MiB are held that nobody asked for"

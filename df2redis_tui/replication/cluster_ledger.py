@@ -13,7 +13,6 @@ from functools import cache
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.replication.checkpoint import FlowLedger, JobKeys
-from df2redis_tui.streams import encode
 from df2redis_tui.target.cluster_router import ClusterRouter
 from df2redis_tui.translate.keys import SLOTS
 
@@ -37,6 +36,10 @@ class ClusterLedger(FlowLedger):
         super().__init__(keys, flow, flows, run)
         self.resuming = False
         self._guard_start = keys.start + b"guard:%d:{" % flow
+        self._guard_arguments: list[bytes | None] = [None] * SLOTS
+        self._tags = tags()
+        self._master = b""
+        self._mark_run = run.encode("ascii")
         self._began = False
         self._marks: dict[int, int] = {}
         self._lsns: dict[int, int] = {}  # slot → LSN its newest guard was given
@@ -45,6 +48,7 @@ class ClusterLedger(FlowLedger):
 
     def begin(self, master_id: str, lsn: int) -> None:
         super().begin(master_id, lsn)
+        self._master = master_id.encode("ascii", "replace")
         if not lsn:
             self._lsns.clear()
         # Within one run everything sent is settled before the next session: only what a former run left is unknown.
@@ -59,13 +63,14 @@ class ClusterLedger(FlowLedger):
         lsn = lsn or self._lsns.get(slot, 0)
         self._lsns[slot] = lsn
         self._marks[slot] = mark
-        return encode("SET", self._guard_key(slot), f"{self.master_id}:{lsn}:{self._run}:{mark}")
+        value = b"%b:%d:%b:%d" % (self._master, lsn, self._mark_run, mark)
+        return b"*3\r\n$3\r\nSET\r\n%b$%d\r\n%b\r\n" % (self._guard_argument(slot), len(value), value)
 
     def last_mark(self, slot: int) -> int:
         return self._marks.get(slot, -1)
 
     def guard_read(self, slot: int) -> bytes:
-        return encode("GET", self._guard_key(slot))
+        return b"*2\r\n$3\r\nGET\r\n%b" % self._guard_argument(slot)
 
     def guarded(self, reply: object) -> int:
         _, _, run, mark = _fields(reply)
@@ -105,8 +110,13 @@ class ClusterLedger(FlowLedger):
         if block.once is not None:
             block.once = [block.once[i] for i in keep]
 
-    def _guard_key(self, slot: int) -> bytes:
-        return self._guard_start + tags()[slot] + b"}"
+    def _guard_argument(self, slot: int) -> bytes:
+        """The key of a slot's guard as a RESP bulk string."""
+        known = self._guard_arguments[slot]
+        if known is None:
+            key = self._guard_start + self._tags[slot] + b"}"
+            known = self._guard_arguments[slot] = b"$%d\r\n%b\r\n" % (len(key), key)
+        return known
 
 
 def _fields(reply: object) -> tuple[str, int, str, int]:

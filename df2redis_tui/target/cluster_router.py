@@ -8,7 +8,7 @@ number of the sending, then the command's place in its batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import count, groupby
 
 import anyio
 
@@ -274,6 +274,8 @@ def _answers(replies: list[object], commands: int) -> list[object]:
 class _Column:
     """What one part is made of: commands, and the transactions around those that carry a guard."""
 
+    __slots__ = ("_inside", "_ledger", "_lsn", "_place", "_sending", "_slot", "commands", "layout", "wires")
+
     def __init__(self, batch: Batch, ledger: Ledger) -> None:
         self.commands: list[bytes] = []
         self.wires: list[bytes] = []
@@ -304,6 +306,15 @@ class _Column:
         self.wires += commands
         self.layout += range(first, first + len(commands))
 
+    def add_plain(self, command: bytes, slot: int, lsn: int, place: int) -> None:
+        """The same for the usual record: one command, no guard."""
+        if self._slot >= 0:
+            self.add([command], slot, lsn, place, False)
+            return
+        self.layout.append(len(self.commands))
+        self.commands.append(command)
+        self.wires.append(command)
+
     def close(self) -> None:
         """End the open transaction."""
         if self._slot < 0:
@@ -316,23 +327,28 @@ class _Column:
 def _guarded_parts(view: Topology, batch: Batch, blocks: list[Block], ledger: Ledger) -> list[Part]:
     columns = [_Column(batch, ledger) for _ in range(len(view.nodes) + 1)]
     index = view.index
-    first_time = blocks is batch.blocks
-    places: Iterator[int] = iter(() if first_time else _places(batch.blocks, (c for b in blocks for c in b.commands)))
-    place = -1
+    resent = blocks is not batch.blocks
+    places: Iterator[int] = iter(_places(batch.blocks, (c for b in blocks for c in b.commands))) if resent else count()
     for block in blocks:
-        commands, slots, lsns, once = block.commands, _slots(block), block.lsns, block.once
-        i, count = 0, len(commands)
-        while i < count:
-            slot, lsn = slots[i], lsns[i] if lsns is not None else 0
+        commands, slots, once, tolerant = block.commands, _slots(block), block.once, block.tolerant
+        number = len(commands)
+        lsns = block.lsns or [0] * number
+        i = 0
+        while i < number:
+            slot, lsn = slots[i], lsns[i]
             guarded = once is not None and once[i]
+            place = next(places)
             j = i + 1
-            if lsns is not None and (lsn or block.tolerant):
-                while j < count and lsns[j] == lsn and slots[j] == slot:
+            if block.lsns is not None and (lsn or tolerant):
+                while j < number and lsns[j] == lsn and slots[j] == slot:
                     guarded = guarded or (once is not None and once[j])
+                    place = next(places)
                     j += 1
-            for _ in range(j - i):
-                place = place + 1 if first_time else next(places)
-            columns[index[slot]].add(commands[i:j], slot, 0 if block.tolerant else lsn, place, guarded)
+            column = columns[index[slot]]
+            if guarded or j > i + 1:
+                column.add(commands[i:j], slot, 0 if tolerant else lsn, place, guarded)
+            else:
+                column.add_plain(commands[i], slot, 0 if tolerant else lsn, place)
             i = j
     parts = []
     for node, column in zip(view.nodes, columns, strict=False):

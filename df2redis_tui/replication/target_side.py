@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 
@@ -284,6 +285,17 @@ class StandaloneTarget:
 
 
 Spared = Callable[[int, bytes], bool]
+
+
+class Scanned(Protocol):
+    """A target whose keys can be walked."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def databases(self) -> list[int]: ...
+
+    async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None: ...
 
 
 def slot_ranges(args: tuple[bytes, ...]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ import anyio
 from df2redis_tui.dragonfly.control import error_text, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.replication.target_side import Scanned
+from df2redis_tui.replication.target_keys import Scanned
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 

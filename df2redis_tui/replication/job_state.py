@@ -23,7 +23,7 @@ from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
-from df2redis_tui.replication.target_side import Spared
+from df2redis_tui.replication.target_keys import KeyChoice
 from df2redis_tui.replication.targets import Target, target_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.dead_letters import DEAD_LETTER_FILE, DeadLetters
@@ -65,14 +65,14 @@ class JobState:
         self._phase_started = time.monotonic()
         self.barrier: GlobalBarrier | None = None
         self.ownership = Ownership(1)
-        self.spared: Spared | None = None
+        self.spared: KeyChoice | None = None
         self.tasks: TaskGroup | None = None  # of the run
         self.pipes: TaskGroup | None = None  # of the session
         self.session_scope: anyio.CancelScope | None = None
         self.stop_asked = anyio.Event()
         self.continues = False  # an earlier run of this job wrote to the target
         self.noted = JobRecord(settings, self.keys, self.target)
-        self.ours: Spared = lambda db, key: True  # what may be removed as written by this job
+        self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
         self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self.fatal: BaseException | None = None

@@ -8,7 +8,8 @@ from dataclasses import replace
 from df2redis_tui.errors import ConfigError, NotCopied, TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.checkpoint import JobKeys
-from df2redis_tui.replication.target_side import NodeFacts, Spared, facts_of, slot_ranges
+from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, slot_ranges
+from df2redis_tui.replication.target_side import NodeFacts, facts_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.cluster_router import ClusterRouter
@@ -130,21 +131,21 @@ class ClusterTarget:
 
     # Everything
 
-    async def run_global(self, item: Global, records: Iterable[bytes], spared: Spared | None) -> None:
+    async def run_global(self, item: Global, records: Iterable[bytes], spared: KeyChoice | None) -> None:
         """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS on every master, then the checkpoint `records` of all FLOWs."""
         name = item.args[0].upper()
-        if name == b"DFLYCLUSTER":
-            ranges = slot_ranges(item.args)
-            owners = {self.router.topology.owner(s) for a, b in ranges for s in range(a, min(b, SLOTS - 1) + 1)}
-            await self._remove_keys(
-                lambda key: any(a <= slot_of(key) <= b for a, b in ranges), [node for node in owners if node]
-            )
-        elif name == b"FLUSHALL" or self._flushes(item.db):
-            if spared is not None:
-                await self._remove_keys(lambda key: not spared(0, key), self.router.nodes)
-            else:
+        if name != b"FLUSHDB" or self._flushes(item.db):
+            wanted = removed_one_by_one(item, spared)
+            if wanted is None:
                 await self._flush()
+            else:
+                await self._remove_keys(wanted, self._owners(item) if name == b"DFLYCLUSTER" else self.router.nodes)
         await self.write_checkpoints(records)
+
+    def _owners(self, item: Global) -> list[str]:
+        """The masters of the slots that DFLYCLUSTER FLUSHSLOTS names."""
+        slots = (s for a, b in slot_ranges(item.args) for s in range(a, min(b, SLOTS - 1) + 1))
+        return [node for node in {self.router.topology.owner(s) for s in slots} if node]
 
     def _flushes(self, db: int) -> bool:
         """Whether FLUSHDB of this source's database empties the cluster."""
@@ -188,15 +189,15 @@ class ClusterTarget:
             finally:
                 await connection.aclose()
 
-    async def remove(self, wanted: Spared) -> None:
+    async def remove(self, wanted: KeyChoice) -> None:
         """UNLINK every key that is `wanted`."""
-        await self._remove_keys(lambda key: wanted(0, key), self.router.nodes)
+        await self._remove_keys(wanted, self.router.nodes)
 
-    async def _remove_keys(self, wanted: Callable[[bytes], bool], nodes: list[str]) -> None:
+    async def _remove_keys(self, wanted: KeyChoice, nodes: list[str]) -> None:
         prefix = f"{self._settings.checkpoint_prefix}:".encode()
 
         async def remove(connection: RespConnection, keys: list[bytes]) -> None:
-            gone = [encode("UNLINK", k) for k in keys if not k.startswith(prefix) and wanted(k)]
+            gone = [encode("UNLINK", k) for k in keys if not k.startswith(prefix) and wanted(0, k)]
             for wire, reply in zip(gone, await connection.pipeline(gone, timeout=60.0) if gone else [], strict=True):
                 if why_not_yet([reply]):
                     reply = (await self.pipeline([wire]))[0]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from df2redis_tui.errors import TargetError
-from df2redis_tui.replication.cleanup import Scanned
+from df2redis_tui.replication.target_keys import Scanned
 from df2redis_tui.streams import RespConnection
 
 DIGEST = 12  # bytes

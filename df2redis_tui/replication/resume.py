@@ -1,0 +1,85 @@
+"""Where a session goes on: the last session's positions, an earlier run's checkpoints, or the start."""
+
+from __future__ import annotations
+
+import logging
+
+from df2redis_tui.dragonfly.control import Greeting
+from df2redis_tui.errors import SourceError, TargetError, printable
+from df2redis_tui.replication.checkpoint import Checkpoint
+from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.streams import is_error
+from df2redis_tui.target.connection import error_text
+
+log = logging.getLogger(__name__)
+
+
+def positions(job: JobState, greeting: Greeting) -> list[int] | None:
+    """Where to resume, None when this source can't be resumed."""
+    if len(job.flows) != greeting.flows:
+        return None
+    confirmed = [state.stats.lsn_confirmed for state in job.flows]
+    found = [lsn for lsn in confirmed if lsn is not None]
+    return found if len(found) == greeting.flows else None
+
+
+async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
+    """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
+    if job.noted.refusal:
+        text = f"the last run stopped at what could not be copied ({job.noted.refusal})"
+        full_sync_allowed(job, text)
+        job.records.event("warning", "resume", f"{text}: full sync")
+        log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+        job.noted.refusal, job.noted.clean_up_due = "", True
+        return
+    found: list[Checkpoint] = []
+    for state in job.flows:
+        assert state.ledger is not None
+        assert state.writer is not None
+        # Its connections are there: what an earlier run has under way is fenced off, the checkpoints are final.
+        await state.writer.ready()
+        ledger = state.ledger
+        checkpoint = Checkpoint.parse(await job.patiently(lambda key=ledger.key: _read(job, key)))  # type: ignore[misc]
+        if checkpoint is None or not checkpoint.lsn:
+            break
+        if checkpoint.flows != greeting.flows or checkpoint.master_id != greeting.master_id:
+            text = "the source is another process than the checkpoints'"
+            full_sync_allowed(job, text)
+            job.records.event("warning", "resume", f"{text}: full sync")
+            break
+        found.append(checkpoint)
+    if len(found) < greeting.flows:
+        job.noted.clean_up_due = True
+        return
+    for state, checkpoint in zip(job.flows, found, strict=True):
+        state.stats.lsn_confirmed = checkpoint.lsn
+        state.cut_confirmed = True
+        state.resume_rereads = list(checkpoint.rereads)
+    text = f"resuming job {job.settings.job!r} from its checkpoints"
+    job.records.event("info", "resume", text)
+    log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
+
+
+async def _read(job: JobState, key: bytes) -> object:
+    reply = await job.target.call("GET", key)
+    if is_error(reply):
+        raise TargetError(f"target {job.target.name} refused to read {printable(key)}: {error_text(reply)}")
+    return reply
+
+
+def start_over(job: JobState) -> None:
+    """The next session is a full sync, over what earlier ones wrote."""
+    job.noted.clean_up_due = job.noted.clean_up_due or bool(job.flows)
+    for state in job.flows:
+        state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
+        state.lsn_checkpointed = None
+        state.cut_confirmed = False
+        state.resume_rereads = []
+        state.rereads = None
+        state.expiry.clear()
+
+
+def full_sync_allowed(job: JobState, why: str) -> None:
+    """Raises SourceError when the policy is to stop."""
+    if job.settings.on_lost_backlog == "stop":
+        raise SourceError(f"{why}: only a full sync could go on, and --on-lost-backlog is stop")

@@ -1,7 +1,8 @@
 """Checkpoints: what of a FLOW was applied, written on the target together with the data (design, "Exactly once").
 
-Standalone: one key per FLOW, written in the batch's own transaction. The key's value is JSON for people; `lsn` is the
-next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about what was executed.
+One key per FLOW; on a standalone target it is written in the batch's own transaction. The key's value is JSON for
+people; `lsn` is the next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about
+what was executed.
 """
 
 from __future__ import annotations
@@ -21,26 +22,39 @@ from df2redis_tui.target.replies import Verdict, verdict
 
 @dataclass(frozen=True, slots=True)
 class JobKeys:
-    """Names of the keys which a job keeps on its target: `prefix:job:...`."""
+    """Names of the keys which a job keeps on its target: `prefix:job:...`.
+
+    On a cluster all of them but the guards share a slot, so that they can be written in one transaction.
+    """
 
     prefix: str
     job: str
+    one_slot: bool = False
 
     @property
     def start(self) -> bytes:
         """What all of them begin with."""
         return f"{self.prefix}:{self.job}:".encode()
 
+    @property
+    def flows(self) -> bytes:
+        """What the checkpoints of all FLOWs begin with."""
+        return self._tagged + b"flow:"
+
     def flow(self, flow: int) -> bytes:
-        return self.start + b"flow:%d" % flow
+        return self.flows + b"%d" % flow
 
     @property
     def lease(self) -> bytes:
-        return self.start + b"lease"
+        return self._tagged + b"lease"
 
     @property
     def job_record(self) -> bytes:
-        return self.start + b"job"
+        return self._tagged + b"job"
+
+    @property
+    def _tagged(self) -> bytes:
+        return self.start + b"{job}:" if self.one_slot else self.start
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import anyio
@@ -78,7 +78,7 @@ class Job:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.run_id = secrets.token_hex(8)
-        self.keys = JobKeys(settings.checkpoint_prefix, settings.job)
+        self.keys = JobKeys(settings.checkpoint_prefix, settings.job, settings.target.cluster)
         self.target: Target = target_of(settings)
         self.records = Records()
         self.dead_letters = DeadLetters(
@@ -116,6 +116,7 @@ class Job:
         self._fatal: BaseException | None = None
         self._started = int(time.time())
         self._existing_keys = 0  # that the target held before the job began
+        self._checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one
         self._unfenced = False  # the target does not let us end older connections
 
     # Phases
@@ -318,11 +319,19 @@ class Job:
     async def _write_checkpoints(self) -> None:
         if not self.target.periodic_checkpoints:
             return
-        for state in self.flows:
-            lsn = state.stats.lsn_confirmed
-            if state.ledger is not None and state.cut_confirmed and lsn and lsn != state.lsn_checkpointed:
-                await self.target.write_checkpoints([state.ledger.record(lsn)])
-                state.lsn_checkpointed = lsn
+        async with self._checkpointing:
+            lsns = {s.flow: s.stats.lsn_confirmed for s in self.flows if s.stats.lsn_confirmed != s.lsn_checkpointed}
+            await self.target.write_checkpoints(self._records_of(lsns))
+            for state in self.flows:
+                state.lsn_checkpointed = lsns.get(state.flow, state.lsn_checkpointed)
+
+    def _records_of(self, lsns: Mapping[int, int | None]) -> list[bytes]:
+        """The commands that write the checkpoints of these FLOWs; of those in a full sync there is none."""
+        return [
+            state.ledger.record(lsn)
+            for state in self.flows
+            if state.ledger is not None and state.cut_confirmed and (lsn := lsns.get(state.flow))
+        ]
 
     async def _keep_mirror(self) -> None:
         path = self.settings.state_dir / f"{self.settings.job}.json"
@@ -691,18 +700,21 @@ class Job:
         async def run() -> None:
             if self.settings.exactly_once:
                 await self._lease.check()
-                # They go with everything else.
-                await self.target.run_global(item, [*own, self._job_record(), self._lease.record()], self._spared)
-            else:
-                await self.target.run_global(item, own, self._spared)
+            # They go with everything else.
+            kept = [self._job_record(), self._lease.record()] if self.settings.exactly_once else []
+            if self.target.periodic_checkpoints:
+                kept += self._records_of({state.flow: state.stats.lsn_confirmed for state in self.flows})
+            await self.target.run_global(item, kept, own, self._spared)
 
-        await self.patiently(run)
+        async with self._checkpointing:
+            await self.patiently(run)
 
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         keys = [state.ledger.key for state in self.flows if state.ledger is not None]
         if keys:
-            await self.patiently(lambda: self._write_job_record(*(encode("DEL", key) for key in keys)))
+            async with self._checkpointing:
+                await self.patiently(lambda: self._write_job_record(*(encode("DEL", key) for key in keys)))
         if self._clean_up_due:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
             log.info("Removing what an earlier full sync wrote")

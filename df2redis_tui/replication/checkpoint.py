@@ -68,6 +68,7 @@ class Checkpoint:
     run: str
     seq: int
     rereads: tuple[tuple[int, bytes], ...] = ()
+    refusals: str = ""  # on a cluster: how often its servers had refused anything, before what is behind `lsn` was sent
 
     @classmethod
     def parse(cls, raw: object) -> Checkpoint | None:
@@ -84,6 +85,7 @@ class Checkpoint:
                 str(found["run"]),
                 int(found["seq"]),
                 tuple((int(db), base64.b64decode(key)) for db, key in found.get("rereads", ())),
+                str(found.get("refusals", "")),
             )
         except (ValueError, KeyError, TypeError):
             return None
@@ -110,6 +112,9 @@ class FlowLedger:
         self.master_id = master_id
         self._lsn = lsn
 
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """The next session begins where this checkpoint of an earlier run stands."""
+
     def checkpoint(self, batch: Batch) -> bytes | None:
         if batch.position < 0:
             self._lsn = max(self._lsn, batch.next_lsn)
@@ -122,11 +127,11 @@ class FlowLedger:
     def record(self, lsn: int) -> bytes:
         """The command that writes the checkpoint."""
         open_keys = self.rereads(lsn)
-        rereads = (
-            b',"rereads":' + json.dumps([(db, base64.b64encode(key).decode()) for db, key in open_keys]).encode()
-            if open_keys
-            else b""
-        )
+        more = self._more(lsn)
+        if open_keys:
+            more += (
+                b',"rereads":' + json.dumps([(db, base64.b64encode(key).decode()) for db, key in open_keys]).encode()
+            )
         value = b'{"master":"%b","flows":%d,"flow":%d,"lsn":%d,"run":"%b","seq":%d,"at":%d%b}' % (
             self.master_id.encode(),
             self.flows,
@@ -135,9 +140,13 @@ class FlowLedger:
             self._run.encode(),
             self._seq,
             time.time_ns() // 1_000_000,
-            rereads,
+            more,
         )
         return encode("SET", self.key, value)
+
+    def _more(self, lsn: int) -> bytes:
+        """Further JSON members of a record."""
+        return b""
 
     def passed(self, lsn: int) -> None:
         """A global command moved the FLOW to `lsn`."""
@@ -156,8 +165,14 @@ class FlowLedger:
             raise kind(f"target refused to read the checkpoint: {text}")
         return Checkpoint.parse(reply)
 
+    def posted(self, next_lsn: int) -> None:
+        """A standalone target does not need to know."""
+
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         raise AssertionError("a standalone target has no guards")
+
+    def ran_early(self, slot: int | None, lsn: int) -> None:
+        """Here nothing runs early: a batch is one transaction."""
 
     def last_mark(self, slot: int) -> int:
         return -1
@@ -170,3 +185,6 @@ class FlowLedger:
 
     def applied_lsn(self, reply: object) -> int:
         return 0
+
+    def undisturbed(self, lsn: int, refusals: str) -> bool:
+        return True

@@ -50,7 +50,7 @@ from df2redis_tui.replication.reread import KeyReader, Rereads
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.spool import Spool, SpoolSpace
 from df2redis_tui.replication.target_side import Spared
-from df2redis_tui.replication.targets import Target, ledger_of, resumer_of, target_of
+from df2redis_tui.replication.targets import Target, count_refusals, ledger_of, resumer_of, target_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import RespConnection, encode, is_error
 from df2redis_tui.target.connection import error_text
@@ -310,11 +310,13 @@ class Job:
     async def _keep_checkpoints(self) -> None:
         """Where no checkpoint can travel with the batches: what is confirmed is written every second."""
         while self.target.periodic_checkpoints:
-            await anyio.sleep(CHECKPOINT_EVERY)
             try:
+                await count_refusals(self.target, [state.ledger for state in self.flows])
+                await anyio.sleep(CHECKPOINT_EVERY)
                 await self._write_checkpoints()
             except TargetLost as lost:
                 log.info("No checkpoint", extra={"fields": {"reason": str(lost)}})
+                await anyio.sleep(CHECKPOINT_EVERY)
 
     async def _write_checkpoints(self) -> None:
         if not self.target.periodic_checkpoints:
@@ -547,6 +549,8 @@ class Job:
             state.stats.lsn_confirmed = checkpoint.lsn
             state.cut_confirmed = True
             state.resume_rereads = list(checkpoint.rereads)
+            if state.ledger is not None:
+                state.ledger.resume(checkpoint)
         text = f"resuming job {self.settings.job!r} from its checkpoints"
         self.records.event("info", "resume", text)
         log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
@@ -630,7 +634,7 @@ class Job:
         if state.ledger is not None:
             state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
             state.ledger.rereads = rereads.open_at
-            dispatcher.before_dispatch = resumer_of(self.target, state.ledger)
+            dispatcher.before_dispatch = resumer_of(self.target, state.ledger, state.doubt)
         route = self.target.router.cluster
         snapshot = SnapshotTranslator(
             caps,

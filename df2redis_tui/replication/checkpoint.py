@@ -97,6 +97,8 @@ class FlowLedger:
     `rereads(position)` gives the keys that a resume from there has to read again.
     """
 
+    exact = True  # nothing that was applied is ever sent again
+
     def __init__(self, keys: JobKeys, flow: int, flows: int, run: str) -> None:
         self.flow = flow
         self.master_id = ""

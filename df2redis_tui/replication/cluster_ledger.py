@@ -35,6 +35,8 @@ def tags() -> tuple[bytes, ...]:
 class ClusterLedger(FlowLedger):
     """The ledger of one FLOW. `before_dispatch` must be awaited for every batch while `resuming`."""
 
+    exact = False  # what may be repeated is
+
     def __init__(self, keys: JobKeys, flow: int, flows: int, run: str) -> None:
         super().__init__(keys, flow, flows, run)
         self.resuming = False
@@ -56,7 +58,7 @@ class ClusterLedger(FlowLedger):
             self._early.clear()
             self.baseline.clear()
         # Within one run everything sent is settled before the next session: only what a former run left is unknown.
-        self.resuming = bool(lsn) and not self._began
+        self.resuming = bool(lsn) and (self.resuming or not self._began)
         self._began = True
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -73,7 +75,9 @@ class ClusterLedger(FlowLedger):
 
     def _more(self, lsn: int) -> bytes:
         self.baseline.confirmed(lsn)
-        return b',"refusals":"%b"' % self.baseline.at(lsn).encode()
+        # What is in doubt since the former run is known to be read again only once that run's records are behind us.
+        refusals = self._refusals_before if self.resuming else self.baseline.at(lsn)
+        return b',"refusals":"%b"' % refusals.encode()
 
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         # What has no LSN of its own (a value read again) stands behind the record before it.

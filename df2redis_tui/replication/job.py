@@ -661,6 +661,7 @@ class Job:
             skip=self._spared,
             old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
         )
+        state.merged = route and settings.db_policy == "merge-into-0"
         state.phase = Phase.FULL_SYNC
         state.ingest = Ingest(
             connection,

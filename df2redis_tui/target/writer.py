@@ -286,6 +286,7 @@ class Writer:
 
     async def _settle_unknown(self, batch: Batch, todo: list[Pending]) -> None:
         """Mark what the target has recorded as applied."""
+        batch.repeated |= any(p.fate is Fate.UNKNOWN for p in todo)
         while self._ledger is not None and any(p.fate is Fate.UNKNOWN for p in todo):
             try:
                 self._in_doubt(await self._router.settle_unknown(batch, todo, self._ledger))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import redis
 
+from df2redis_tui.translate.keys import slot_of
 from tests.faults.trial import Trial
+from tests.support.fault_source import FaultSource
+from tests.support.program import Program, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import available_targets, start_cluster
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.timeout(1800),
-    pytest.mark.parametrize("target_kind", ["cluster"], indirect=True),
-]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+on_a_cluster = pytest.mark.parametrize("target_kind", ["cluster"], indirect=True)
 Begin = Callable[..., Trial]
 Rounds = Callable[[int, int], int]
 
 
+@on_a_cluster
 def test_kill_9_while_slots_move(trial: Begin, rounds: Rounds) -> None:
     it = trial()
     it.start()
@@ -30,6 +37,7 @@ def test_kill_9_while_slots_move(trial: Begin, rounds: Rounds) -> None:
 
 
 @pytest.mark.full_only
+@on_a_cluster
 def test_slots_move_and_connections_break(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -45,6 +53,7 @@ def test_slots_move_and_connections_break(trial: Begin, rounds: Rounds) -> None:
 
 
 @pytest.mark.full_only
+@on_a_cluster
 def test_flushall_while_slots_move(trial: Begin, rounds: Rounds) -> None:
     it = trial()
     it.start()
@@ -61,6 +70,7 @@ def test_flushall_while_slots_move(trial: Begin, rounds: Rounds) -> None:
     assert it.source.full_syncs == 1
 
 
+@on_a_cluster
 def test_a_master_dies_and_so_do_we(trial: Begin, rounds: Rounds) -> None:
     """While a master is away for long, the others refuse everything for a moment: CLUSTERDOWN."""
     it = trial(source={"backlog": 200_000})
@@ -73,3 +83,69 @@ def test_a_master_dies_and_so_do_we(trial: Begin, rounds: Rounds) -> None:
         it.start()
     it.finish()
     assert it.source.full_syncs == 1
+
+
+@pytest.mark.parametrize("end", ["killed", "cut"])
+@pytest.mark.parametrize("why", ["slot on its way", "out of memory"])
+def test_a_refused_command_that_was_overtaken_unseen(why: str, end: str, tmp_path: Path) -> None:
+    """The first of two commands of a slot is refused, the second runs, and nobody reads the replies: the guard then
+    speaks of the second only."""
+    with contextlib.ExitStack() as stack:
+        nodes = stack.enter_context(start_cluster(available_targets()[0]))
+        source = stack.enter_context(FaultSource(flows=1))
+        proxies = [stack.enter_context(Proxy(node.port)) for node in nodes]
+        pairs = [f"127.0.0.1:{n.port}=127.0.0.1:{p.port}" for n, p in zip(nodes, proxies, strict=True)]
+        maps = [word for pair in pairs for word in ("--cluster-map", pair)]
+        target = f"redis+cluster://127.0.0.1:{proxies[0].port}"
+        arguments = ["--source", source.url, "--target", target, *maps]
+        at = slot_of(b"t") * 3 // 16384
+        proxy, there = proxies[at], nodes[(at + 1) % 3]
+        client, here = stack.enter_context(source.client()), stack.enter_context(nodes[at].client())
+        first = Program(arguments, tmp_path / "run")
+        stack.enter_context(first)
+        first.wait_for("stable sync")
+        for _ in range(3):
+            client.append("{t}a", "before ")
+            client.append("{t}b", "before ")
+        source.wait_level()
+        time.sleep(2.5)  # a checkpoint, and a look at the servers' counts behind it
+        ids = [node.client().execute_command("CLUSTER MYID").decode() for node in (nodes[at], there)]
+        slot = slot_of(b"t")
+        if why == "out of memory":
+            here.config_set("maxmemory", 1)
+        else:
+            there.client().execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+            here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+            here.execute_command("MIGRATE", "127.0.0.1", there.port, "{t}a", 0, 5_000)
+        proxy.hold_replies()
+        refused = refusals_of(here)
+        client.append("{t}a", "refused ")
+        wait_until(lambda: refusals_of(here) > refused)
+        here.config_set("maxmemory", 0)
+        client.append("{t}b", "ran ")
+        wait_until(lambda: b"ran" in (here.get("{t}b") or b""))
+        if end == "killed":
+            first.process.kill()
+            first.process.wait()
+        else:
+            proxy.cut()
+        if why == "slot on its way":
+            while keys := here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+                here.execute_command("MIGRATE", "127.0.0.1", there.port, "", 0, 5_000, "KEYS", *keys)
+            for node in (there, nodes[at], *nodes):
+                with contextlib.suppress(redis.ResponseError):
+                    node.client().execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+        proxy.release_replies()
+        last = stack.enter_context(Program(arguments, tmp_path / "run")) if end == "killed" else first
+        client.append("{t}a", "after ")
+        client.append("{t}b", "after ")
+        source.wait_level()
+        owner = stack.enter_context((there if why == "slot on its way" else nodes[at]).client())
+        held = owner.mget("{t}a", "{t}b")
+        assert last.process.poll() is None, last.output()
+    assert held == [b"before " * 3 + b"refused after ", b"before " * 3 + b"ran after "]
+
+
+def refusals_of(client: redis.Redis) -> int:
+    """How often this server has refused anything."""
+    return int(client.info("stats")["total_error_replies"])

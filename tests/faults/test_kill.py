@@ -19,7 +19,7 @@ Rounds = Callable[[int, int], int]
 
 @both_targets
 def test_kill_9_at_random_moments(trial: Begin, rounds: Rounds) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     moving = []
     for _ in range(rounds(4, 100)):
@@ -57,7 +57,7 @@ def test_kill_9_during_the_full_sync(trial: Begin, rounds: Rounds) -> None:
 @pytest.mark.full_only
 @both_targets
 def test_a_stopped_process_goes_on(trial: Begin, rounds: Rounds) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     it.program.signal(signal.SIGSTOP)
     time.sleep(rounds(3, 40))
@@ -95,7 +95,7 @@ def test_two_runs_of_one_job_are_refused(trial: Begin) -> None:
 
 @both_targets
 def test_flushall_with_a_kill_around_it(trial: Begin, rounds: Rounds, rng: random.Random) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     for _ in range(rounds(3, 30)):
         with it.source.client() as client:

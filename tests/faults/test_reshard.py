@@ -25,7 +25,7 @@ Rounds = Callable[[int, int], int]
 
 @on_a_cluster
 def test_kill_9_while_slots_move(trial: Begin, rounds: Rounds) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     with it.cluster.reshard():
         for _ in range(rounds(3, 60)):
@@ -55,7 +55,7 @@ def test_slots_move_and_connections_break(trial: Begin, rounds: Rounds) -> None:
 @pytest.mark.full_only
 @on_a_cluster
 def test_flushall_while_slots_move(trial: Begin, rounds: Rounds) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     with it.cluster.reshard(0.003):
         for _ in range(rounds(3, 30)):

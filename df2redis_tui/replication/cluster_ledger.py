@@ -45,8 +45,8 @@ class ClusterLedger(FlowLedger):
         self._marks: dict[int, int] = {}
         self._lsns: dict[int, int] = {}  # slot → LSN its newest guard was given
         self._early: dict[int, int] = {}  # slot → newest LSN that was applied in front of earlier ones
-        self._loaded: dict[int, int] | None = None
-        self._newest = 0
+        self._loaded: dict[int, int] = {}  # slot → LSN of the guard that a former run left
+        self._looked = False
         self._doubtful = False
         self.baseline = Baseline()
         self._refusals_before = ""  # of the run that is resumed
@@ -106,25 +106,30 @@ class ClusterLedger(FlowLedger):
 
     def skips(self, slot: int, lsn: int) -> bool:
         """A former run has applied this record in this slot."""
-        return self._loaded is not None and lsn <= self._loaded.get(slot, 0)
+        return lsn <= self._loaded.get(slot, 0)
 
-    async def before_dispatch(self, batch: Batch, router: ClusterRouter) -> list[Overtaken]:
-        """Take out of the batch what a former run has applied already. Raises TargetError.
+    async def before_dispatch(self, batch: Batch, router: ClusterRouter, until: int) -> list[Overtaken]:
+        """Take out of the batch what a former run has applied already; it can't have got any records from `until` on
+        (0 = not known). Raises TargetError.
 
         Returns the keys of what was taken out where it is not certain: something was refused meanwhile, and a guard
         may speak of a command that overtook it.
         """
-        if self._loaded is None:
-            self._loaded, refusals = await router.applied_lsns(self)
-            self._lsns.update(self._loaded)
-            self._newest = max(self._loaded.values(), default=0)
+        if not self._looked:
+            self._looked = True
+            refusals = await router.refusals_at_last()
             self._doubtful = not refusals or refusals != self._refusals_before
             self.baseline.read(refusals)
+        wanted = {slot for block in batch.blocks for slot in block.slots or ()} if until else range(SLOTS)
+        if unread := [slot for slot in wanted if slot not in self._loaded]:
+            found = await router.applied_lsns(self, unread)
+            self._loaded.update(found)
+            self._lsns.update((slot, lsn) for slot, lsn in found.items() if lsn)
         doubts = [doubt for block in batch.blocks for doubt in self._leave_out(block)]
         batch.commands = sum(len(block.commands) for block in batch.blocks)
-        if batch.next_lsn > self._newest:
+        if batch.next_lsn > (until - 1 if until else max(self._loaded.values())):
             self.resuming = False
-            self._loaded = None
+            self._loaded.clear()
         return doubts
 
     def _leave_out(self, block: Block) -> list[Overtaken]:

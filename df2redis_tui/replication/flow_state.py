@@ -184,7 +184,11 @@ class FlowState:
         """Whether the target may have had this command before, and later ones too."""
         if self.ledger is None or self.ledger.exact or not pending.lsn:
             return False
-        return batch.repeated or (self.ingest is not None and pending.lsn < self.ingest.missed_until)
+        return batch.repeated or pending.lsn < self.missed_until()
+
+    def missed_until(self) -> int:
+        """Where the source was when this session resumed; 0 = it did not, or nobody knows."""
+        return self.ingest.missed_until if self.ingest is not None else 0
 
     def doubt(self, overtaken: Overtaken) -> None:
         db, key = overtaken.db, overtaken.key

@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 STEADY = 60.0  # seconds after which a session counts as having worked
 MIRROR_EVERY = 1.0
-CHECKPOINT_EVERY = 1.0
+CHECKPOINT_EVERY = 0.5
 CAUGHT_UP_FOR = 1.0  # seconds at lag 0 that `--until caught-up` asks for
 XADD_EXACT_SINCE = (1, 27)
 
@@ -308,7 +308,7 @@ class Job:
                 log.info("The lease was not renewed", extra={"fields": {"reason": str(lost)}})
 
     async def _keep_checkpoints(self) -> None:
-        """Where no checkpoint can travel with the batches: what is confirmed is written every second."""
+        """Where no checkpoint can travel with the batches: what is confirmed is written by itself."""
         while self.target.periodic_checkpoints:
             try:
                 await count_refusals(self.target, [state.ledger for state in self.flows])
@@ -634,7 +634,7 @@ class Job:
         if state.ledger is not None:
             state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
             state.ledger.rereads = rereads.open_at
-            dispatcher.before_dispatch = resumer_of(self.target, state.ledger, state.doubt)
+            dispatcher.before_dispatch = resumer_of(self.target, state.ledger, state.missed_until, state.doubt)
         route = self.target.router.cluster
         snapshot = SnapshotTranslator(
             caps,

@@ -29,17 +29,17 @@ def ledger_of(settings: Settings, keys: JobKeys, flow: int, flows: int, run: str
 
 
 def resumer_of(
-    target: Target, ledger: FlowLedger | None, doubt: Callable[[Overtaken], None]
+    target: Target, ledger: FlowLedger | None, until: Callable[[], int], doubt: Callable[[Overtaken], None]
 ) -> Callable[[Batch], Awaitable[None]] | None:
-    """What takes out of each batch the records a former run has applied; None when there can't be such. `doubt` is told
-    of keys for which that is not certain."""
+    """What takes out of each batch the records a former run has applied; None when there can't be such. They are below
+    `until` (0 = not known). `doubt` is told of keys for which it is not certain."""
     if not isinstance(target, ClusterTarget) or not isinstance(ledger, ClusterLedger) or not ledger.resuming:
         return None
     router, of_flow = target.router, ledger
 
     async def before_dispatch(batch: Batch) -> None:
         if of_flow.resuming:
-            for overtaken in dict.fromkeys(await of_flow.before_dispatch(batch, router)):
+            for overtaken in dict.fromkeys(await of_flow.before_dispatch(batch, router, until())):
                 doubt(overtaken)
 
     return before_dispatch

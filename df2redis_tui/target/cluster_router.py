@@ -7,8 +7,9 @@ number of the sending, then the command's place in its batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import groupby
+from typing import TypeVar
 
 import anyio
 
@@ -27,7 +28,9 @@ from df2redis_tui.target.refusals import count_of, digest
 from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import EXEC_WIRE, MULTI_WIRE, Ledger
 from df2redis_tui.target.topology import AddressMap, Topology, ask_any, check_healthy
-from df2redis_tui.translate.keys import SLOTS, keys_of, slot_of
+from df2redis_tui.translate.keys import keys_of, slot_of
+
+T = TypeVar("T")
 
 MARK_BITS = 32  # places in a batch
 TRANSACTION_MOST = 64  # commands: a server runs a transaction without pause
@@ -231,20 +234,23 @@ class ClusterRouter:
 
     # Resume
 
-    async def applied_lsns(self, ledger: Ledger) -> tuple[dict[int, int], str]:
-        """What the guards of all slots say of this FLOW, slot → LSN; slots without a guard are absent. And `refusals`
-        behind that."""
+    async def applied_lsns(self, ledger: Ledger, slots: Iterable[int]) -> dict[int, int]:
+        """What the guards of these slots say of this FLOW: slot → LSN, 0 where there is no guard."""
+        found = await self._patiently(lambda: self._guards(ledger, sorted(slots)))
+        return {slot: ledger.applied_lsn(reply) for slot, reply in found.items()}
+
+    async def refusals_at_last(self) -> str:
+        """`refusals`, whatever time it takes."""
+        return await self._patiently(self.refusals)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         backoff = Backoff(0.1, 2.0)
         while True:
             try:
-                found = await self._guards(ledger, list(range(SLOTS)))
-                refusals = await self.refusals()
-                break
+                return await ask()
             except TargetLost:
                 await anyio.sleep(backoff.next())
                 await self._refresh_calmly()
-        lsns = {slot: ledger.applied_lsn(reply) for slot, reply in found.items()}
-        return {slot: lsn for slot, lsn in lsns.items() if lsn}, refusals
 
     async def aclose(self) -> None:
         await self.direct.aclose()

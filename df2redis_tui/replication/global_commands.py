@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from df2redis_tui.errors import printable
 from df2redis_tui.pipeline.block import Global
+from df2redis_tui.replication.flow_checkpoints import records_of
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_state import JobState
 
@@ -41,9 +42,11 @@ async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> Non
     async def run() -> None:
         if job.settings.exactly_once:
             await job.lease.check()
-            # They go with everything else.
-            await job.target.run_global(item, [*own, job.noted.command(), job.lease.record()], job.spared)
-        else:
-            await job.target.run_global(item, own, job.spared)
+        # They go with everything else.
+        kept = [job.noted.command(), job.lease.record()] if job.settings.exactly_once else []
+        if job.target.periodic_checkpoints:
+            kept += records_of(job, {state.flow: state.stats.lsn_confirmed for state in job.flows})
+        await job.target.run_global(item, kept, own, job.spared)
 
-    await job.patiently(run)
+    async with job.checkpointing:
+        await job.patiently(run)

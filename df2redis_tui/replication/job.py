@@ -12,6 +12,7 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.cleanup import clean_up
 from df2redis_tui.replication.drain import end_session, settle
+from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, write_checkpoints
 from df2redis_tui.replication.global_commands import globally
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
@@ -26,7 +27,6 @@ from df2redis_tui.telemetry.snapshot import Phase
 log = logging.getLogger(__name__)
 
 STEADY = 60.0  # seconds after which a session counts as having worked
-CHECKPOINT_EVERY = 1.0
 CAUGHT_UP_FOR = 1.0  # seconds at lag 0 that `--until caught-up` asks for
 
 
@@ -39,11 +39,11 @@ async def run(job: JobState) -> None:
             tasks.start_soon(_watch_lag, job)
             tasks.start_soon(job.guarded, lambda: _keep_lease(job))
             tasks.start_soon(keep_mirror, job)
-            tasks.start_soon(job.guarded, lambda: _keep_checkpoints(job))
+            tasks.start_soon(job.guarded, lambda: keep_checkpoints(job))
             await _sessions(job)
             job.set_phase(Phase.DRAINING)
             await settle(job)
-            await _write_checkpoints(job)
+            await write_checkpoints(job)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = significant(group)
@@ -154,26 +154,6 @@ async def _keep_lease(job: JobState) -> None:
             await job.lease.renew()
         except TargetLost as lost:
             log.info("The lease was not renewed", extra={"fields": {"reason": str(lost)}})
-
-
-async def _keep_checkpoints(job: JobState) -> None:
-    """Where no checkpoint can travel with the batches: what is confirmed is written every second."""
-    while job.target.periodic_checkpoints:
-        await anyio.sleep(CHECKPOINT_EVERY)
-        try:
-            await _write_checkpoints(job)
-        except TargetLost as lost:
-            log.info("No checkpoint", extra={"fields": {"reason": str(lost)}})
-
-
-async def _write_checkpoints(job: JobState) -> None:
-    if not job.target.periodic_checkpoints:
-        return
-    for state in job.flows:
-        lsn = state.stats.lsn_confirmed
-        if state.ledger is not None and state.cut_confirmed and lsn and lsn != state.lsn_checkpointed:
-            await job.target.write_checkpoints([state.ledger.record(lsn)])
-            state.lsn_checkpointed = lsn
 
 
 async def _note_refusal(job: JobState, error: NotCopied) -> None:

@@ -41,7 +41,7 @@ class JobState:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.run_id = secrets.token_hex(8)
-        self.keys = JobKeys(settings.checkpoint_prefix, settings.job)
+        self.keys = JobKeys(settings.checkpoint_prefix, settings.job, settings.target.cluster)
         self.target: Target = target_of(settings)
         self.records = Records()
         self.dead_letters = DeadLetters(
@@ -76,6 +76,7 @@ class JobState:
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
         self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self.fatal: BaseException | None = None
+        self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one
         self.unfenced = False  # the target does not let us end older connections
 
     def set_phase(self, phase: Phase) -> None:

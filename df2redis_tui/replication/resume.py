@@ -55,6 +55,8 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
         state.stats.lsn_confirmed = checkpoint.lsn
         state.cut_confirmed = True
         state.resume_rereads = list(checkpoint.rereads)
+        if state.ledger is not None:
+            state.ledger.resume(checkpoint)
     text = f"resuming job {job.settings.job!r} from its checkpoints"
     job.records.event("info", "resume", text)
     log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})

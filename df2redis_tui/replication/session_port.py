@@ -90,7 +90,8 @@ class SessionPort:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         keys = [state.ledger.key for state in self._job.flows if state.ledger is not None]
         if keys:
-            await self._job.patiently(lambda: self._job.noted.write(*(encode("DEL", key) for key in keys)))
+            async with self._job.checkpointing:
+                await self._job.patiently(lambda: self._job.noted.write(*(encode("DEL", key) for key in keys)))
         if self._job.noted.clean_up_due:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
             log.info("Removing what an earlier full sync wrote")

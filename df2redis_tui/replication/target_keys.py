@@ -37,7 +37,9 @@ def removed_one_by_one(item: Global, spared: KeyChoice | None) -> KeyChoice | No
     """
     if item.args[0].upper() == b"DFLYCLUSTER":
         ranges = slot_ranges(item.args)
-        return lambda db, key: any(a <= slot_of(key) <= b for a, b in ranges)
+        return lambda db, key: (
+            any(a <= slot_of(key) <= b for a, b in ranges) and not (spared is not None and spared(db, key))
+        )
     if spared is not None:
         return lambda db, key: not spared(db, key)
     return None

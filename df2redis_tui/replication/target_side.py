@@ -202,14 +202,17 @@ class StandaloneTarget:
                 )
             self._databases.add(db)
 
-    async def run_global(self, item: Global, records: Iterable[bytes], spared: KeyChoice | None) -> None:
+    async def run_global(
+        self, item: Global, kept: Iterable[bytes], records: Iterable[bytes], spared: KeyChoice | None
+    ) -> None:
         """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS, together with the checkpoint `records` of all FLOWs.
 
-        `spared` says which keys are not ours to remove (--on-existing skip).
+        `kept` writes what else the job keeps here; `spared` says which keys are not ours to remove (--on-existing
+        skip).
         """
         name = item.args[0].upper()
         base = self._endpoint.db
-        own = list(records)
+        own = [*kept, *records]
         wanted = removed_one_by_one(item, spared)
         if wanted is not None:
             await self._remove_keys(item.db if name == b"FLUSHDB" else None, wanted)

@@ -94,7 +94,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     if state.ledger is not None:
         state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
         state.ledger.rereads = rereads.open_at
-        dispatcher.before_dispatch = resumer_of(job.target, state.ledger)
+        dispatcher.before_dispatch = resumer_of(job.target, state.ledger, state.missed_until, state.doubt)
     route = job.target.router.cluster
     snapshot = SnapshotTranslator(
         caps,
@@ -121,6 +121,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         skip=job.spared,
         old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
     )
+    state.merged = route and settings.db_policy == "merge-into-0"
     state.phase = Phase.FULL_SYNC
     state.ingest = Ingest(
         connection,

@@ -7,8 +7,9 @@ number of the sending, then the command's place in its batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import count, groupby
+from typing import TypeVar
 
 import anyio
 
@@ -17,16 +18,19 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import RespConnection, is_error
+from df2redis_tui.streams import RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, error_text, name_of, open_target
 from df2redis_tui.target.direct import Direct
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
-from df2redis_tui.target.pending import Fate, Pending, decode_command
+from df2redis_tui.target.pending import Fate, Overtaken, Pending, decode_command
+from df2redis_tui.target.refusals import count_of, digest
 from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import EXEC_WIRE, MULTI_WIRE, Ledger
 from df2redis_tui.target.topology import AddressMap, Topology, ask_any, check_healthy
-from df2redis_tui.translate.keys import SLOTS, keys_of, slot_of
+from df2redis_tui.translate.keys import keys_of, slot_of
+
+T = TypeVar("T")
 
 MARK_BITS = 32  # places in a batch
 TRANSACTION_MOST = 64  # commands: a server runs a transaction without pause
@@ -94,6 +98,8 @@ class ClusterRouter:
 
     def parts(self, batch: Batch, blocks: list[Block], lanes: dict[str, Lane], ledger: Ledger | None) -> list[Part]:
         view = self._view(batch.flow, lanes)
+        if ledger is not None:
+            ledger.posted(batch.next_lsn)
         if ledger is not None and any(block.once is not None for block in blocks):
             return _guarded_parts(view, batch, blocks, ledger)
         index = view.index
@@ -121,7 +127,7 @@ class ClusterRouter:
 
     # Repair
 
-    async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
+    async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
         """Asks only the guards that were sent behind an unknown command: the others can't know of it."""
         places = _places(batch.blocks, (p.command for p in todo))
         marks = [batch.seq << MARK_BITS | place for place in places]
@@ -130,13 +136,27 @@ class ClusterRouter:
             for p, mark in zip(todo, marks, strict=True)
             if p.slot is not None and p.fate is Fate.UNKNOWN and ledger.last_mark(p.slot) >= mark
         }
+        if not slots:
+            return []
         found = await self._guards(ledger, sorted(slots))
         applied = {slot: ledger.guarded(reply) for slot, reply in found.items()}
-        return [
-            p
-            for p, mark in zip(todo, marks, strict=True)
-            if p.fate is not Fate.UNKNOWN or p.slot is None or mark > applied.get(p.slot, -1)
-        ]
+        first = min((p.lsn for p in todo if p.lsn and p.fate is Fate.UNKNOWN), default=0)
+        certain = ledger.undisturbed(first, await self.refusals())
+        doubts: list[Overtaken] = []
+        for p, mark in zip(todo, marks, strict=True):
+            if p.fate is Fate.UNKNOWN and p.slot is not None and mark <= applied.get(p.slot, -1):
+                p.fate = Fate.APPLIED
+                if not certain and not p.tolerant:
+                    doubts.extend(Overtaken(p.db, key) for key in p.names())
+        return doubts
+
+    async def refusals(self) -> str:
+        """How often the masters have refused anything for the time being, in short. Raises TargetLost."""
+        counts: dict[str, str] = {}
+        for node, address in self._topology.addresses.items():
+            replies = await self.direct.at(address, [encode("INFO", "SERVER"), encode("INFO", "ERRORSTATS")])
+            counts[node] = count_of(*replies)
+        return digest(counts)
 
     async def _guards(self, ledger: Ledger, slots: list[int]) -> dict[int, object]:
         """The guards of these slots as their owners have them now."""
@@ -214,18 +234,23 @@ class ClusterRouter:
 
     # Resume
 
-    async def applied_lsns(self, ledger: Ledger) -> dict[int, int]:
-        """What the guards of all slots say of this FLOW: slot → LSN; slots without a guard are absent."""
+    async def applied_lsns(self, ledger: Ledger, slots: Iterable[int]) -> dict[int, int]:
+        """What the guards of these slots say of this FLOW: slot → LSN, 0 where there is no guard."""
+        found = await self._patiently(lambda: self._guards(ledger, sorted(slots)))
+        return {slot: ledger.applied_lsn(reply) for slot, reply in found.items()}
+
+    async def refusals_at_last(self) -> str:
+        """`refusals`, whatever time it takes."""
+        return await self._patiently(self.refusals)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         backoff = Backoff(0.1, 2.0)
         while True:
             try:
-                found = await self._guards(ledger, list(range(SLOTS)))
-                break
+                return await ask()
             except TargetLost:
                 await anyio.sleep(backoff.next())
                 await self._refresh_calmly()
-        lsns = {slot: ledger.applied_lsn(reply) for slot, reply in found.items()}
-        return {slot: lsn for slot, lsn in lsns.items() if lsn}
 
     async def aclose(self) -> None:
         await self.direct.aclose()

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -377,24 +376,31 @@ def test_a_killed_run_goes_on_where_it_was(cluster: Cluster, start: Callable[...
             )
         )
 
+    client = cluster.client()
+
+    def position() -> int:
+        checkpoint = client.get("df2redis:default:{job}:flow:0")
+        return int(json.loads(checkpoint)["lsn"]) if checkpoint else 1
+
     script = Script((flow([], records),))
     for number in range(30):
+        began = position()
         with Player(script) as player:
             arguments = copy_arguments(player.url, cluster.url, "--rate-limit", "1000", "--batch-size", "100")
             program = start(arguments, name=f"run{number}")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.process.wait(3.5 if number < 4 else 60)
-            ended = program.process.poll() is not None
+            until = began + len(records) // 8 if number < 4 else len(records) + 2
+            wait_until(
+                lambda of=program, until=until: of.process.poll() is not None or position() >= until, timeout=120
+            )
+            last = program.process.poll() is not None
             program.process.kill()
             program.process.wait()
             assert player.violations == []
-        if ended:
+        if last:
             assert program.process.returncode == 0, program.output()
             break
-        client = cluster.client()
-        checkpoint = client.get("df2redis:default:{job}:flow:0")
-        client.close()
-        script = resumed(json.loads(checkpoint)["lsn"])
+        script = resumed(position())
+    client.close()
     assert number > 1, "it was never killed"
     assert wrong(cluster) == []
 

@@ -33,7 +33,7 @@ def session_id(session: tuple[Path, bool]) -> str:
 
 
 def test_there_are_recordings() -> None:
-    assert SESSIONS, "neither tests/captures nor $DF2REDIS_CAPTURES holds a recording"
+    assert SESSIONS, "neither tests/captures nor $REPLAY_CAPTURES holds a recording"
 
 
 def compare(recording: Recording, target: Server) -> tuple[Content, list[Difference]]:

@@ -57,12 +57,12 @@ class Recording:
 
 
 def folders() -> list[Path]:
-    """Every folder with a recording: those of $DF2REDIS_CAPTURES, next to the checkout, and the repository's own.
+    """Every folder with a recording: those of $REPLAY_CAPTURES, next to the checkout, and the repository's own.
 
     The repository's copies may be cut down, so the others come first.
     """
     found: dict[str, Path] = {}
-    elsewhere = os.environ.get("DF2REDIS_CAPTURES")
+    elsewhere = os.environ.get("REPLAY_CAPTURES")
     for root in (*([Path(elsewhere)] if elsewhere else []), HERE.parent.parent / "shared/captures", HERE / "captures"):
         for session in sorted(root.glob("*/session.json")):
             found.setdefault(session.parent.name, session.parent)

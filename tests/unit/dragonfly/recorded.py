@@ -45,9 +45,9 @@ def _read(path: Path) -> bytes:
 
 
 def recorded_flows() -> list[RecordedFlow]:
-    """The flows of the repository's recordings, and of those in the folder DF2REDIS_CAPTURES names."""
+    """The flows of the repository's recordings, and of those in the folder REPLAY_CAPTURES names."""
     sessions: dict[str, Path] = {}
-    for root in (HERE, Path(os.environ.get("DF2REDIS_CAPTURES", HERE))):
+    for root in (HERE, Path(os.environ.get("REPLAY_CAPTURES", HERE))):
         for path in sorted(root.glob("*/*session.json")):
             sessions.setdefault(f"{path.parent.name}/{path.name}", path)
     return [flow for path in sessions.values() for flow in _flows(path)]

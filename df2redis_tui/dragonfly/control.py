@@ -103,7 +103,8 @@ class Control:
         if is_error(reply):
             text = error_text(reply)
             if "eplicating a replica" in text:
-                raise SourceError(f"source {label} is itself a replica: point --source at its master")
+                # In the middle of a failover it may be the next master.
+                raise SourceLost(f"source {label} is itself a replica: point --source at its master")
             raise SourceError(f"source {label} refused to be replicated: {text}")
         if not isinstance(reply, list) or len(reply) < 3:
             raise SourceError(

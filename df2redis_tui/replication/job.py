@@ -13,8 +13,8 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from df2redis_tui.dragonfly.control import Control, Greeting
-from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.dragonfly.control import MAX_FLOWS, Control, Greeting
+from df2redis_tui.dragonfly.flow import FlowConnection, Resume
 from df2redis_tui.errors import (
     ConfigError,
     Df2RedisError,
@@ -41,6 +41,7 @@ from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import Checkpoint, JobKeys
 from df2redis_tui.replication.cleanup import find_leftovers
 from df2redis_tui.replication.existing import ExistingKeys
+from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest, Translators
@@ -108,6 +109,8 @@ class Job:
         self._stop = anyio.Event()
         self._continues = False  # an earlier run of this job wrote to the target
         self._clean_up_due = False
+        self._followed = ""  # id of the master whose journal the positions count
+        self._flows_known = 0  # so many FLOWs may have checkpoints on the target
         self._refusal = ""  # what an earlier run of this job stopped at
         self._cleaning = False
         self._ours: Spared = lambda db, key: True
@@ -205,6 +208,7 @@ class Job:
             self._started = int(found["started"])
             self._existing_keys = int(found["existing"])
             self._refusal = str(found.get("refusal", ""))
+            self._flows_known = min(int(found.get("flows", 0)), MAX_FLOWS)
         except (ValueError, KeyError, TypeError):
             self._clean_up_due = True
 
@@ -218,6 +222,7 @@ class Job:
                 "clean_up": self._clean_up_due or self._cleaning,
                 "existing": self._existing_keys,
                 "refusal": self._refusal,
+                "flows": max(self._flows_known, len(self.flows)),
             }
         )
         return encode("SET", self.keys.job_record, value)
@@ -396,6 +401,7 @@ class Job:
     def _start_over(self) -> None:
         """The next session is a full sync, over what earlier ones wrote."""
         self._clean_up_due = self._clean_up_due or bool(self.flows)
+        self._followed = ""
         for state in self.flows:
             state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
             state.lsn_checkpointed = None
@@ -469,13 +475,13 @@ class Job:
 
     # What sessions need
 
-    def _positions(self, greeting: Greeting) -> list[int] | None:
+    def _positions(self, greeting: Greeting) -> Resume | None:
         """Where to resume, None when this source can't be resumed."""
         if len(self.flows) != greeting.flows:
             return None
         positions = [state.stats.lsn_confirmed for state in self.flows]
         found = [p for p in positions if p is not None]
-        return found if len(found) == greeting.flows else None
+        return Resume(self._followed, tuple(found)) if len(found) == greeting.flows else None
 
     async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
         before = self.greeting
@@ -483,11 +489,8 @@ class Job:
         self.source_connected = True
         self.source_keys = await control.key_count()
         self.target.check_source(await control.databases())
-        if before is not None and (before.master_id != greeting.master_id or before.flows != greeting.flows):
-            text = "the source is another process now"
-            self._full_sync_allowed(text)
-            self.records.event("warning", "reconnect", f"{text}: full sync")
-            self._start_over()
+        if self._followed and (self._followed != greeting.master_id or len(self.flows) != greeting.flows):
+            self._source_changed(greeting)
         if len(self.flows) != greeting.flows:
             await self._make_flows(greeting)
         if before is None and self._continues:
@@ -506,6 +509,19 @@ class Job:
         )
         return self.flows
 
+    def _source_changed(self, greeting: Greeting) -> None:
+        """Another process, or another number of FLOWs. Raises SourceError when the policy is to stop."""
+        if succeeds(greeting, self.flows):
+            text = "the source was taken over by one of its replicas: a partial sync is asked for"
+            self.records.event("info", "reconnect", text)
+            log.info(text, extra={"fields": {"old": self._followed, "new": greeting.master_id}})
+            return
+        text = another_source(self._followed, len(self.flows), greeting)
+        self._full_sync_allowed(text)
+        self.records.event("warning", "reconnect", f"{text}: full sync")
+        log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+        self._start_over()
+
     async def _read_checkpoints(self, greeting: Greeting) -> None:
         """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
         if self._refusal:
@@ -523,17 +539,22 @@ class Job:
             await state.writer.ready()
             ledger = state.ledger
             checkpoint = Checkpoint.parse(await self.patiently(lambda key=ledger.key: self._read(key)))  # type: ignore[misc]
-            if checkpoint is None or not checkpoint.lsn:
+            if checkpoint is None:
+                break
+            self._flows_known = max(self._flows_known, min(checkpoint.flows, MAX_FLOWS))
+            if not checkpoint.lsn:
                 break
             if checkpoint.flows != greeting.flows or checkpoint.master_id != greeting.master_id:
-                text = "the source is another process than the checkpoints'"
+                text = another_source(checkpoint.master_id, checkpoint.flows, greeting)
                 self._full_sync_allowed(text)
                 self.records.event("warning", "resume", f"{text}: full sync")
+                log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
                 break
             found.append(checkpoint)
         if len(found) < greeting.flows:
             self._clean_up_due = True
             return
+        self._followed = greeting.master_id
         for state, checkpoint in zip(self.flows, found, strict=True):
             state.stats.lsn_confirmed = checkpoint.lsn
             state.cut_confirmed = True
@@ -558,6 +579,7 @@ class Job:
         for state in self.flows:
             if state.writer is not None:
                 state.writer.stop()
+        self._flows_known = max(self._flows_known, len(self.flows))
         self.flows = []
         for flow in range(greeting.flows):
             knobs = FlowKnobs(
@@ -601,6 +623,7 @@ class Job:
     def ingest(self, state: FlowState, connection: FlowConnection, greeting: Greeting, session: Session) -> Ingest:
         settings, caps = self.settings, self.target.caps
         assert state.writer is not None
+        self._followed = greeting.master_id
         dispatcher = state.dispatcher = Dispatcher(
             state.flow,
             state.knobs,
@@ -700,9 +723,10 @@ class Job:
 
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
-        keys = [state.ledger.key for state in self.flows if state.ledger is not None]
-        if keys:
+        if self.settings.exactly_once:
+            keys = [self.keys.flow(flow) for flow in range(max(self._flows_known, len(self.flows)))]
             await self.patiently(lambda: self._write_job_record(*(encode("DEL", key) for key in keys)))
+            self._flows_known = len(self.flows)
         if self._clean_up_due:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
             log.info("Removing what an earlier full sync wrote")
@@ -817,6 +841,13 @@ class _SessionPort:
 
     async def before_full_sync(self) -> None:
         await self._job.before_full_sync()
+
+
+def another_source(master_id: str, flows: int, greeting: Greeting) -> str:
+    """Why positions in the journal of that master, which had so many FLOWs, are worth nothing here."""
+    if flows != greeting.flows:
+        return f"the source has {greeting.flows} FLOWs now, it had {flows}"
+    return f"the source is another process now ({greeting.master_id[:8]}, it was {printable(master_id.encode(), 8)})"
 
 
 _WORST = (ConfigError, NotCopied, TargetError, SourceError)

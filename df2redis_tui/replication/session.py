@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Control, Greeting
-from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.dragonfly.flow import FlowConnection, Resume
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
@@ -67,7 +67,7 @@ class Session:
         source: Endpoint,
         events: SessionEvents,
         *,
-        resume: Callable[[Greeting], list[int] | None],
+        resume: Callable[[Greeting], Resume | None],
         client_id: str | None = None,
     ) -> None:
         self._source = source
@@ -90,10 +90,11 @@ class Session:
         try:
             greeting = self.greeting = await control.greet(self._client_id)
             self._flows = await self._events.greeted(greeting, control)
-            positions = self._resume(greeting) if greeting.takes_lsn else None
+            resume = self._resume(greeting) if greeting.takes_lsn else None
+            positions = list(resume.positions) if resume is not None else None
             for flow in range(greeting.flows):
-                lsn = positions[flow] if positions else None
-                connections.append(await FlowConnection.open(self._source, greeting, flow, lsn))
+                connection = await FlowConnection.open(self._source, greeting, flow, resume)
+                connections.append(connection)
             partial = [c.partial for c in connections]
             if positions is not None and not all(partial):
                 await self._events.partial_refused(partial)

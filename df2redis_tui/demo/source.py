@@ -41,6 +41,8 @@ _BACKEND_OPTIONS: Final = (
     "1",
     "--hll-sparse-max-bytes",  # a Dragonfly keeps every HyperLogLog dense
     "0",
+    "--set-max-listpack-entries",  # and no set as a listpack: its type 20 means JSON (§3.4)
+    "0",
     "--rdbcompression",
     "no",
 )

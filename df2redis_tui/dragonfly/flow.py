@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import ByteStream
 
-from df2redis_tui.dragonfly.control import Greeting, error_text, open_source
+from df2redis_tui.dragonfly.control import Greeting, error_text, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import READ_SIZE, Arg, PeerLost, encode, is_error
@@ -64,7 +64,7 @@ class FlowConnection:
                 if resume is not None and resume.is_failover(greeting) and "syntax error" in text:
                     reply = [b"FULL", bytes(40)]  # it does not understand these positions (§5.4)
             if is_error(reply):
-                if "syncid not found" in text or "bad master id" in text or text.startswith("LOADING"):
+                if "syncid not found" in text or "bad master id" in text or not_now(text):
                     raise SourceLost(f"source {source.label}: FLOW {flow}: session ended: {text}")
                 raise SourceError(f"source {source.label} refused FLOW {flow}: {text}")
             if not isinstance(reply, list) or len(reply) != 2 or not all(isinstance(r, bytes) for r in reply):

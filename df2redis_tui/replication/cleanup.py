@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from df2redis_tui.dragonfly.control import error_text, open_source
+from df2redis_tui.dragonfly.control import error_text, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
@@ -58,7 +58,7 @@ async def find_leftovers(
         for key, exists in zip(mine, replies, strict=True):
             if is_error(exists):
                 why = error_text(exists)
-                if why.startswith("LOADING"):
+                if not_now(why):
                     raise SourceLost(f"source {source.label}: clean-up connection: {why}")
                 raise SourceError(f"the source does not say which keys it has: {why}")
             looked += 1

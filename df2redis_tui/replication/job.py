@@ -40,7 +40,7 @@ from df2redis_tui.pipeline.limiter import RateLimit
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import Checkpoint, JobKeys
 from df2redis_tui.replication.cleanup import find_leftovers
-from df2redis_tui.replication.existing import ExistingKeys
+from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.flow_state import FlowState
@@ -104,6 +104,7 @@ class Job:
         self._barrier: GlobalBarrier | None = None
         self._ownership = Ownership(1)
         self._spared: Spared | None = None
+        self._old: OldValues | None = None
         self._tasks: TaskGroup | None = None
         self._session_scope: anyio.CancelScope | None = None
         self._stop = anyio.Event()
@@ -270,6 +271,8 @@ class Job:
                 raise ConfigError(f"can't read {path}: {error.strerror}") from None
             if not known:
                 none_before = self._existing_keys == 0
+                if settings.on_existing == "overwrite" and not settings.target_owned and not none_before:
+                    self._old = OldValues(existing, path.with_name(f"{settings.job}.old"), unknown=True)
                 self._ours = lambda db, key: settings.target_owned or none_before
                 return
         elif held:
@@ -281,6 +284,10 @@ class Job:
                 await existing.read(self.target, f"{settings.checkpoint_prefix}:".encode())
             if settings.on_existing == "skip":
                 text = f"{where}: they are left alone (--on-existing skip)"
+            elif settings.target_owned:
+                # What is new on the source may come as an INCR or HSET alone, which must not meet an old value.
+                self._clean_up_due = True
+                text = f"{where}: they are removed (--target-owned)"
             else:
                 text = f"{where}: those of the same name are overwritten (--on-existing overwrite)"
             self.records.event("warning", "target", text)
@@ -291,7 +298,10 @@ class Job:
             except OSError as error:
                 raise ConfigError(f"can't write {path}: {error.strerror}") from None
         if settings.on_existing == "skip" and len(existing):
-            self._spared = lambda db, key: (db, key) in existing
+            cluster = self.target.router.cluster
+            self._spared = lambda db, key: (0 if cluster else db, key) in existing
+        elif settings.on_existing == "overwrite" and len(existing):
+            self._old = OldValues(existing, path.with_name(f"{settings.job}.old"))
         self._ours = lambda db, key: settings.target_owned or (db, key) not in existing
 
     async def _leave(self) -> None:
@@ -344,6 +354,8 @@ class Job:
                         self.records.event("warning", "state", f"can't write {path}: {error.strerror}")
                         log.warning("State file", extra={"fields": {"path": str(path), "reason": error.strerror}})
                     told = True
+            if self._old is not None and self.flows and all(state.cut_confirmed for state in self.flows):
+                await self._old.full_sync_done()
             await anyio.sleep(MIRROR_EVERY)
 
     def _mirrored(self) -> dict[str, object]:
@@ -555,6 +567,8 @@ class Job:
             self._clean_up_due = True
             return
         self._followed = greeting.master_id
+        if self._old is not None:
+            await self._old.resume()
         for state, checkpoint in zip(self.flows, found, strict=True):
             state.stats.lsn_confirmed = checkpoint.lsn
             state.cut_confirmed = True
@@ -657,6 +671,7 @@ class Job:
             payload_limit=settings.dead_letter_value_limit,
             db_policy=settings.db_policy,
             ownership=self._ownership,
+            old=self._old.keys if self._old is not None else None,
         )
         journal = JournalTranslator(
             caps,
@@ -670,6 +685,7 @@ class Job:
             db_policy=settings.db_policy,
             skip=self._spared,
             old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
+            old=self._old.keys if self._old is not None else None,
         )
         state.phase = Phase.FULL_SYNC
         state.ingest = Ingest(
@@ -731,6 +747,9 @@ class Job:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
             log.info("Removing what an earlier full sync wrote")
             await self.patiently(lambda: self.target.remove(self._is_ours))
+        if (old := self._old) is not None:
+            prefix = f"{self.settings.checkpoint_prefix}:".encode()
+            await self.patiently(lambda: old.begin_full_sync(self.target, prefix))
 
     # Ends
 
@@ -775,7 +794,7 @@ class Job:
         while True:
             await anyio.sleep(0.1)
             stable = self.phase is Phase.STABLE_SYNC and bool(self.flows)
-            if stable and all(state.idle() for state in self.flows):
+            if stable and all(state.idle() and not state.unread() for state in self.flows):
                 self.caught_up_since = self.caught_up_since or time.monotonic()
             else:
                 self.caught_up_since = None

@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from df2redis_tui.dragonfly.control import error_text, open_source
+from df2redis_tui.dragonfly.control import error_text, not_now, open_source
 from df2redis_tui.dragonfly.records import Value
 from df2redis_tui.errors import SourceError, SourceLost, printable
 from df2redis_tui.settings import Endpoint
@@ -48,7 +48,7 @@ class KeyReader:
             if self._connection is None:
                 self._connection = await open_source(self._source, "re-read connection")
                 self._db = 0
-            return await self._read(self._connection, keys)
+            found = await self._read(self._connection, keys)
         except PeerLost as lost:
             await self.aclose()
             if used_before:  # the source may close what was idle for long
@@ -58,6 +58,11 @@ class KeyReader:
             # Cancelled in the middle: answers to come would be taken for those of the next question.
             await self.aclose()
             raise
+        for reading in found.values():
+            if not_now(reading.problem):
+                await self.aclose()
+                raise SourceLost(f"source {self._source.label}: re-read connection: {reading.problem}")
+        return found
 
     async def _read(
         self, connection: RespConnection, keys: list[tuple[int, bytes]]

@@ -116,7 +116,7 @@ class Session:
         positions: list[int] | None,
     ) -> None:
         raw = positions is not None and (greeting.release is None or greeting.release >= RAW_PARTIAL)
-        if not raw:
+        if positions is None:
             await self._events.before_full_sync()
         ingests = [
             self._events.ingest(state, connection, greeting, self)
@@ -128,8 +128,6 @@ class Session:
                 self._events.phase(Phase.BARRIER)
                 if greeting.release is None:
                     asked = raw = await self._takes_start_stable(control, greeting)
-                    if not raw:
-                        await self._events.before_full_sync()
             if positions is not None and (offsets := await control.offsets()) is not None:
                 for ingest in ingests:
                     if ingest.flow < len(offsets):

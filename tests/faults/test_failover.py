@@ -33,13 +33,13 @@ def not_yet_a_master(it: Trial) -> Iterator[None]:
 def test_a_takeover_needs_no_full_sync(trial: Begin, rounds: Rounds, version: str) -> None:
     it = trial(source={"version": version, "backlog": 100_000})
     it.start()
-    for turn in range(rounds(2, 20)):
+    for turn in range(rounds(2, 8)):
         it.pause(0.3, 1.0)
         it.source.run(it.source.look_alike.fail_over(down=0.2))
         sessions(it, turn + 2)
         it.wait_moving()
     it.finish()
-    assert it.source.look_alike.replication.failover_partials == 3 * rounds(2, 20)
+    assert it.source.look_alike.replication.failover_partials == 3 * rounds(2, 8)
     assert "taken over by one of its replicas" in it.program.log()
     assert it.source.full_syncs == 1
 

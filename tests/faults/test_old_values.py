@@ -25,13 +25,13 @@ def fill_source(it: Trial) -> None:
 
 
 def fill_target(it: Trial) -> None:
-    """Old values of every type under the names that the source will use, and under those of the workload."""
+    """Old values of every type under the names that the source will use."""
     with it.server.client() as client:
         client.set(BYSTANDER, "x")
         for db in (0, 1):
             client.select(db)
-            names = [f"{kind}:{i}" for kind in ("num", "str", "list", "hash", "zset", "set") for i in range(12)]
-            for i, name in enumerate([f"new:{i}" for i in range(NAMES)] + (names if db else [])):
+            for i in range(NAMES):
+                name = f"new:{i}"
                 match i % 6:
                     case 0:
                         client.set(name, 1_000)
@@ -146,6 +146,7 @@ def test_again_in_a_resync(trial: Begin) -> None:
 
 @pytest.mark.full_only
 def test_without_the_list_of_what_was_there(trial: Begin) -> None:
+    """What the job wrote and the source has lost since can't be told from the operator's keys then, and stays."""
     it = trial(source=SLOW, flushes=False)
     fill_source(it)
     fill_target(it)
@@ -161,7 +162,10 @@ def test_without_the_list_of_what_was_there(trial: Begin) -> None:
     create_everywhere(it, range(NAMES * 3 // 4))
     wait_until(lambda: it.position() > 0)
     create_everywhere(it, range(NAMES))
-    it.finish()
+    it.source.wait_level()
+    compared = it.source.compare(it.target)
+    assert not compared.different, compared.samples
+    assert not compared.missing
 
 
 @pytest.mark.full_only

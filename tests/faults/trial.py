@@ -64,6 +64,10 @@ class Trial:
 
     # The target
 
+    @property
+    def target(self) -> Endpoint:
+        return Endpoint((("127.0.0.1", self.port),))
+
     def start_target(self) -> None:
         options = ("--dir", str(self._data), *DURABLE)
         self.server = self._server_stack.enter_context(
@@ -145,6 +149,6 @@ class Trial:
         assert self.source.look_alike.crashes == 0
 
     def compare(self) -> None:
-        compared = self.source.compare(Endpoint((("127.0.0.1", self.port),)))
+        compared = self.source.compare(self.target)
         assert compared.keys > 10
         assert compared.same, f"{compared}\n" + "\n".join(map(str, compared.samples))

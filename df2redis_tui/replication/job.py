@@ -624,6 +624,8 @@ class Job:
         """A pipeline's error ends the run; it is noted first, so that nobody waits for a drain that can't come."""
         try:
             await run()
+        except ResyncNeeded:
+            raise
         except (Exception, BaseExceptionGroup) as error:
             self._fatal = self._fatal or error
             raise
@@ -715,6 +717,9 @@ class Job:
     async def _run_global(self, arrived: dict[int, Global]) -> None:
         item = arrived[0]
         text = printable(b" ".join(item.args))
+        if why := self.target.can_not_run(item):
+            self._full_sync_allowed(why)
+            raise ResyncNeeded(why, item.db)
         records = [
             state.ledger.record(arrived[state.flow].next_lsn) for state in self.flows if state.ledger is not None
         ]
@@ -746,7 +751,7 @@ class Job:
         if self._clean_up_due:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
             log.info("Removing what an earlier full sync wrote")
-            await self.patiently(lambda: self.target.remove(self._is_ours))
+            await self.patiently(lambda: self.target.remove(self._may_go))
         if (old := self._old) is not None:
             prefix = f"{self.settings.checkpoint_prefix}:".encode()
             await self.patiently(lambda: old.begin_full_sync(self.target, prefix))
@@ -782,6 +787,9 @@ class Job:
     def _is_ours(self, db: int, key: bytes) -> bool:
         if self.target.router.cluster and self.settings.db_policy == "merge-into-0":
             return False  # it may be of another database of the source
+        return self._may_go(db, key)
+
+    def _may_go(self, db: int, key: bytes) -> bool:
         return not key.startswith(f"{self.settings.checkpoint_prefix}:".encode()) and self._ours(db, key)
 
     def _absent(self, db: int, key: bytes) -> None:

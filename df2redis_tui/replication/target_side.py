@@ -202,6 +202,10 @@ class StandaloneTarget:
                 )
             self._databases.add(db)
 
+    def can_not_run(self, item: Global) -> str:
+        """Why only a full sync does here what this command does on the source; "" when `run_global` can."""
+        return ""
+
     async def run_global(self, item: Global, records: Iterable[bytes], spared: Spared | None) -> None:
         """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS, together with the checkpoint `records` of all FLOWs.
 

@@ -27,6 +27,7 @@ class Batch:
     nodes: int = 0
     waiting_parts: int = 0
     retries: int = 0
+    repeated: bool = False  # sent again without knowledge of what became of it
     result: str = "ok"
     kinds: dict[str, int] = field(default_factory=dict)
 

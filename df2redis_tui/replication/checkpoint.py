@@ -1,7 +1,8 @@
 """Checkpoints: what of a FLOW was applied, written on the target together with the data (design, "Exactly once").
 
-Standalone: one key per FLOW, written in the batch's own transaction. The key's value is JSON for people; `lsn` is the
-next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about what was executed.
+One key per FLOW; on a standalone target it is written in the batch's own transaction. The key's value is JSON for
+people; `lsn` is the next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about
+what was executed.
 """
 
 from __future__ import annotations
@@ -21,26 +22,39 @@ from df2redis_tui.target.replies import Verdict, verdict
 
 @dataclass(frozen=True, slots=True)
 class JobKeys:
-    """Names of the keys which a job keeps on its target: `prefix:job:...`."""
+    """Names of the keys which a job keeps on its target: `prefix:job:...`.
+
+    On a cluster all of them but the guards share a slot, so that they can be written in one transaction.
+    """
 
     prefix: str
     job: str
+    one_slot: bool = False
 
     @property
     def start(self) -> bytes:
         """What all of them begin with."""
         return f"{self.prefix}:{self.job}:".encode()
 
+    @property
+    def flows(self) -> bytes:
+        """What the checkpoints of all FLOWs begin with."""
+        return self._tagged + b"flow:"
+
     def flow(self, flow: int) -> bytes:
-        return self.start + b"flow:%d" % flow
+        return self.flows + b"%d" % flow
 
     @property
     def lease(self) -> bytes:
-        return self.start + b"lease"
+        return self._tagged + b"lease"
 
     @property
     def job_record(self) -> bytes:
-        return self.start + b"job"
+        return self._tagged + b"job"
+
+    @property
+    def _tagged(self) -> bytes:
+        return self.start + b"{job}:" if self.one_slot else self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ class Checkpoint:
     run: str
     seq: int
     rereads: tuple[tuple[int, bytes], ...] = ()
+    refusals: str = ""  # on a cluster: how often its servers had refused anything, before what is behind `lsn` was sent
 
     @classmethod
     def parse(cls, raw: object) -> Checkpoint | None:
@@ -70,6 +85,7 @@ class Checkpoint:
                 str(found["run"]),
                 int(found["seq"]),
                 tuple((int(db), base64.b64decode(key)) for db, key in found.get("rereads", ())),
+                str(found.get("refusals", "")),
             )
         except (ValueError, KeyError, TypeError):
             return None
@@ -80,6 +96,8 @@ class FlowLedger:
 
     `rereads(position)` gives the keys that a resume from there has to read again.
     """
+
+    exact = True  # nothing that was applied is ever sent again
 
     def __init__(self, keys: JobKeys, flow: int, flows: int, run: str) -> None:
         self.flow = flow
@@ -96,6 +114,9 @@ class FlowLedger:
         self.master_id = master_id
         self._lsn = lsn
 
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """The next session begins where this checkpoint of an earlier run stands."""
+
     def checkpoint(self, batch: Batch) -> bytes | None:
         if batch.position < 0:
             self._lsn = max(self._lsn, batch.next_lsn)
@@ -108,11 +129,11 @@ class FlowLedger:
     def record(self, lsn: int) -> bytes:
         """The command that writes the checkpoint."""
         open_keys = self.rereads(lsn)
-        rereads = (
-            b',"rereads":' + json.dumps([(db, base64.b64encode(key).decode()) for db, key in open_keys]).encode()
-            if open_keys
-            else b""
-        )
+        more = self._more(lsn)
+        if open_keys:
+            more += (
+                b',"rereads":' + json.dumps([(db, base64.b64encode(key).decode()) for db, key in open_keys]).encode()
+            )
         value = b'{"master":"%b","flows":%d,"flow":%d,"lsn":%d,"run":"%b","seq":%d,"at":%d%b}' % (
             self.master_id.encode(),
             self.flows,
@@ -121,9 +142,13 @@ class FlowLedger:
             self._run.encode(),
             self._seq,
             time.time_ns() // 1_000_000,
-            rereads,
+            more,
         )
         return encode("SET", self.key, value)
+
+    def _more(self, lsn: int) -> bytes:
+        """Further JSON members of a record."""
+        return b""
 
     def passed(self, lsn: int) -> None:
         """A global command moved the FLOW to `lsn`."""
@@ -142,8 +167,14 @@ class FlowLedger:
             raise kind(f"target refused to read the checkpoint: {text}")
         return Checkpoint.parse(reply)
 
+    def posted(self, next_lsn: int) -> None:
+        """A standalone target does not need to know."""
+
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         raise AssertionError("a standalone target has no guards")
+
+    def ran_early(self, slot: int | None, lsn: int) -> None:
+        """Here nothing runs early: a batch is one transaction."""
 
     def last_mark(self, slot: int) -> int:
         return -1
@@ -156,3 +187,6 @@ class FlowLedger:
 
     def applied_lsn(self, reply: object) -> int:
         return 0
+
+    def undisturbed(self, lsn: int, refusals: str) -> bool:
+        return True

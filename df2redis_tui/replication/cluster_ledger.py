@@ -12,10 +12,11 @@ from functools import cache
 
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
-from df2redis_tui.replication.checkpoint import FlowLedger, JobKeys
-from df2redis_tui.streams import encode
+from df2redis_tui.replication.checkpoint import Checkpoint, FlowLedger, JobKeys
 from df2redis_tui.target.cluster_router import ClusterRouter
-from df2redis_tui.translate.keys import SLOTS
+from df2redis_tui.target.pending import Overtaken, decode_command
+from df2redis_tui.target.refusals import Baseline
+from df2redis_tui.translate.keys import SLOTS, keys_of
 
 
 @cache
@@ -33,39 +34,72 @@ def tags() -> tuple[bytes, ...]:
 class ClusterLedger(FlowLedger):
     """The ledger of one FLOW. `before_dispatch` must be awaited for every batch while `resuming`."""
 
+    exact = False  # what may be repeated is
+
     def __init__(self, keys: JobKeys, flow: int, flows: int, run: str) -> None:
         super().__init__(keys, flow, flows, run)
         self.resuming = False
         self._guard_start = keys.start + b"guard:%d:{" % flow
+        self._guard_arguments: list[bytes | None] = [None] * SLOTS
+        self._tags = tags()
+        self._master = b""
+        self._mark_run = run.encode("ascii")
         self._began = False
         self._marks: dict[int, int] = {}
         self._lsns: dict[int, int] = {}  # slot → LSN its newest guard was given
-        self._loaded: dict[int, int] | None = None
-        self._newest = 0
+        self._early: dict[int, int] = {}  # slot → newest LSN that was applied in front of earlier ones
+        self._loaded: dict[int, int] = {}  # slot → LSN of the guard that a former run left
+        self._looked = False
+        self._doubtful = False
+        self.baseline = Baseline()
+        self._refusals_before = ""  # of the run that is resumed
 
     def begin(self, master_id: str, lsn: int) -> None:
         super().begin(master_id, lsn)
+        self._master = master_id.encode("ascii", "replace")
         if not lsn:
             self._lsns.clear()
+            self._early.clear()
+            self.baseline.clear()
         # Within one run everything sent is settled before the next session: only what a former run left is unknown.
-        self.resuming = bool(lsn) and not self._began
+        self.resuming = bool(lsn) and (self.resuming or not self._began)
         self._began = True
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        self._refusals_before = checkpoint.refusals
 
     def checkpoint(self, batch: Batch) -> bytes | None:
         return None
 
+    def posted(self, next_lsn: int) -> None:
+        self.baseline.posted(next_lsn)
+
+    def undisturbed(self, lsn: int, refusals: str) -> bool:
+        return bool(refusals) and refusals == self.baseline.at(lsn)
+
+    def _more(self, lsn: int) -> bytes:
+        self.baseline.confirmed(lsn)
+        # What is in doubt since the former run is known to be read again only once that run's records are behind us.
+        refusals = self._refusals_before if self.resuming else self.baseline.at(lsn)
+        return b',"refusals":"%b"' % refusals.encode()
+
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         # What has no LSN of its own (a value read again) stands behind the record before it.
-        lsn = lsn or self._lsns.get(slot, 0)
+        lsn = max(lsn, self._early.get(slot, 0)) if lsn else self._lsns.get(slot, 0)
         self._lsns[slot] = lsn
         self._marks[slot] = mark
-        return encode("SET", self._guard_key(slot), f"{self.master_id}:{lsn}:{self._run}:{mark}")
+        value = b"%b:%d:%b:%d" % (self._master, lsn, self._mark_run, mark)
+        return b"*3\r\n$3\r\nSET\r\n%b$%d\r\n%b\r\n" % (self._guard_argument(slot), len(value), value)
+
+    def ran_early(self, slot: int | None, lsn: int) -> None:
+        if slot is not None:
+            self._early[slot] = max(lsn, self._early.get(slot, 0))
 
     def last_mark(self, slot: int) -> int:
         return self._marks.get(slot, -1)
 
     def guard_read(self, slot: int) -> bytes:
-        return encode("GET", self._guard_key(slot))
+        return b"*2\r\n$3\r\nGET\r\n%b" % self._guard_argument(slot)
 
     def guarded(self, reply: object) -> int:
         _, _, run, mark = _fields(reply)
@@ -77,36 +111,56 @@ class ClusterLedger(FlowLedger):
 
     def skips(self, slot: int, lsn: int) -> bool:
         """A former run has applied this record in this slot."""
-        return self._loaded is not None and lsn <= self._loaded.get(slot, 0)
+        return lsn <= self._loaded.get(slot, 0)
 
-    async def before_dispatch(self, batch: Batch, router: ClusterRouter) -> None:
-        """Take out of the batch what a former run has applied already. Raises TargetError."""
-        if self._loaded is None:
-            self._loaded = await router.applied_lsns(self)
-            self._lsns.update(self._loaded)
-            self._newest = max(self._loaded.values(), default=0)
-        for block in batch.blocks:
-            self._leave_out(block)
+    async def before_dispatch(self, batch: Batch, router: ClusterRouter, until: int) -> list[Overtaken]:
+        """Take out of the batch what a former run has applied already; it can't have got any records from `until` on
+        (0 = not known). Raises TargetError.
+
+        Returns the keys of what was taken out where it is not certain: something was refused meanwhile, and a guard
+        may speak of a command that overtook it.
+        """
+        if not self._looked:
+            self._looked = True
+            refusals = await router.refusals_at_last()
+            self._doubtful = not refusals or refusals != self._refusals_before
+            self.baseline.read(refusals)
+        wanted = {slot for block in batch.blocks for slot in block.slots or ()} if until else range(SLOTS)
+        if unread := [slot for slot in wanted if slot not in self._loaded]:
+            found = await router.applied_lsns(self, unread)
+            self._loaded.update(found)
+            self._lsns.update((slot, lsn) for slot, lsn in found.items() if lsn)
+        doubts = [doubt for block in batch.blocks for doubt in self._leave_out(block)]
         batch.commands = sum(len(block.commands) for block in batch.blocks)
-        if batch.next_lsn > self._newest:
+        if batch.next_lsn > (until - 1 if until else max(self._loaded.values())):
             self.resuming = False
-            self._loaded = None
+            self._loaded.clear()
+        return doubts
 
-    def _leave_out(self, block: Block) -> None:
+    def _leave_out(self, block: Block) -> list[Overtaken]:
+        """Returns the keys of what is left out, where that is asked for."""
         lsns, slots = block.lsns, block.slots
         if lsns is None or slots is None or block.tolerant:
-            return
+            return []
         keep = [i for i, lsn in enumerate(lsns) if not self.skips(slots[i], lsn)]
         if len(keep) == len(lsns):
-            return
+            return []
+        out = set(range(len(lsns))).difference(keep) if self._doubtful else ()
+        doubts = [Overtaken(block.db, key) for i in sorted(out) for key in keys_of(decode_command(block.commands[i]))]
         block.commands = [block.commands[i] for i in keep]
         block.slots = [slots[i] for i in keep]
         block.lsns = [lsns[i] for i in keep]
         if block.once is not None:
             block.once = [block.once[i] for i in keep]
+        return doubts
 
-    def _guard_key(self, slot: int) -> bytes:
-        return self._guard_start + tags()[slot] + b"}"
+    def _guard_argument(self, slot: int) -> bytes:
+        """The key of a slot's guard as a RESP bulk string."""
+        known = self._guard_arguments[slot]
+        if known is None:
+            key = self._guard_start + self._tags[slot] + b"}"
+            known = self._guard_arguments[slot] = b"$%d\r\n%b\r\n" % (len(key), key)
+        return known
 
 
 def _fields(reply: object) -> tuple[str, int, str, int]:

@@ -22,8 +22,10 @@ from df2redis_tui.pipeline.knobs import (
     default_max_in_flight,
 )
 from df2redis_tui.replication.handle import KNOB_RANGES, TuneChange, TuneRequest
-from df2redis_tui.replication.job import Job, significant
+from df2redis_tui.replication.job import run
+from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.look import Look
+from df2redis_tui.replication.outcome import significant
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Knobs, Phase
 
@@ -40,7 +42,7 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._job = Job(settings)
+        self._job = JobState(settings)
         self._look = Look(self._job, self._configured())
         self._snapshot = self._look.take()
         self._token: EventLoopToken | None = None
@@ -124,7 +126,7 @@ class Engine:
                 self._token = current_token()
                 try:
                     with anyio.CancelScope() as self._scope:
-                        await self._job.run()
+                        await run(self._job)
                 finally:
                     tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:

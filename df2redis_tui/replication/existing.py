@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from df2redis_tui.errors import TargetError
-from df2redis_tui.replication.cleanup import Scanned
+from df2redis_tui.replication.target_keys import Scanned
 from df2redis_tui.streams import RespConnection
 from df2redis_tui.translate.old_keys import OldKeys
 

@@ -29,7 +29,8 @@ LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the nex
 ACK_BEHIND = 1024  # records (§4.3)
 NEAR = 1.0  # seconds
 
-# A later base value heals what these journal commands met inside a full sync (§3.9).
+# What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
+# heals it (§3.9).
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
 
 
@@ -68,6 +69,7 @@ class FlowState:
         self.cut_confirmed = False
         self.lsn_checkpointed: int | None = None  # on targets where checkpoints are written apart
         self.interval_tuned = False
+        self.merged = False  # databases of the source are one on the target
         self._source_history: deque[tuple[float, int]] = deque(maxlen=10_000)
         self._records = records
         self._logged_at = 0.0
@@ -156,6 +158,11 @@ class FlowState:
         if pending.tolerant and pending.error.startswith(_HEALED):
             self.stats.tolerated += 1
             return
+        if pending.error.startswith(_HEALED) and self._may_be_a_repetition(pending, batch):
+            # Behind it stand effects of later commands: what it found is not what it was meant for.
+            for key in pending.names():
+                self.doubt(Overtaken(pending.db, key))
+            return
         self.stats.errors += 1
         args = pending.args()
         keys = pending.names()
@@ -173,11 +180,25 @@ class FlowState:
             )
         )
 
+    def _may_be_a_repetition(self, pending: Pending, batch: Batch) -> bool:
+        """Whether the target may have had this command before, and later ones too."""
+        if self.ledger is None or self.ledger.exact or not pending.lsn:
+            return False
+        return batch.repeated or pending.lsn < self.missed_until()
+
+    def missed_until(self) -> int:
+        """Where the source was when this session resumed; 0 = it did not, or nobody knows."""
+        return self.ingest.missed_until if self.ingest is not None else 0
+
     def doubt(self, overtaken: Overtaken) -> None:
-        if self.rereads is not None:
-            self.rereads.request(
-                overtaken.db, (overtaken.key,), "a refused command was overtaken by one that can't be repeated"
+        db, key = overtaken.db, overtaken.key
+        reason = "commands on it may not have been applied in their order"
+        if self.merged:
+            self.refusals.refuse(
+                Refusal(db, key, "order", f"{reason}, and its database is not known", self.flow, None, b"")
             )
+        elif self.rereads is not None:
+            self.rereads.request(db, (key,), reason)
 
     def retrying(self, batch: Batch, commands: int, reason: str) -> None:
         self._records.event(

@@ -30,7 +30,7 @@ class Forgotten:
 
 async def forget(settings: Settings) -> Forgotten:
     """Raises TargetError while a run of the job holds its lease, TargetLost, ConfigError."""
-    keys = JobKeys(settings.checkpoint_prefix, settings.job)
+    keys = JobKeys(settings.checkpoint_prefix, settings.job, settings.target.cluster)
     target = target_of(settings)
     names: set[bytes] = set()
 
@@ -52,7 +52,7 @@ async def forget(settings: Settings) -> Forgotten:
             await lease.release()
     finally:
         await target.aclose()
-    checkpoints = sum(name.startswith(keys.start + b"flow:") for name in names)
+    checkpoints = sum(name.startswith(keys.flows) for name in names)
     guards = sum(name.startswith(keys.start + b"guard:") for name in names)
     return Forgotten(checkpoints, guards, len(names) - checkpoints - guards, tuple(_remove_files(settings)))
 

@@ -105,7 +105,7 @@ class Ingest:
         self._lag = lag
         self._held_up = held_up
         self._stale_until = 0.0  # until then (monotonic) what is read may be older than it seems
-        self._missed_until = 0  # records below it were written while nobody applied any
+        self.missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
         self._stable = False
         self._caught_up_once = False
@@ -114,7 +114,7 @@ class Ingest:
 
     def resumes_behind(self, next_lsn: int) -> None:
         """A partial sync begins, and the source is at `next_lsn`."""
-        self._missed_until = next_lsn
+        self.missed_until = next_lsn
 
     async def full_sync(self, counted_from: int | None) -> tuple[int, bytes]:
         """Read the RDB stream to its end. `counted_from`: the blobs are missed records with LSNs from there (a legacy
@@ -285,7 +285,7 @@ class Ingest:
 
     def _may_have_expired(self, lsn: int) -> bool:
         """Whether the target has had the time to expire keys whose expiry these records change."""
-        if lsn < self._missed_until:
+        if lsn < self.missed_until:
             return True
         now = time.monotonic()
         if self._held_up() or not self._is_near():

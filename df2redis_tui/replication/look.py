@@ -10,7 +10,7 @@ import time
 import psutil
 
 from df2redis_tui.replication.flow_state import FlowState
-from df2redis_tui.replication.job import Job
+from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.telemetry.health import bottleneck, flow_health, worst
 from df2redis_tui.telemetry.logs import log_path
 from df2redis_tui.telemetry.snapshot import (
@@ -34,7 +34,7 @@ ETA_FROM = 0.01  # share of the keys
 class Look:
     """One per engine; keeps the rates between two snapshots. To be called on the engine's loop."""
 
-    def __init__(self, job: Job, configured: Knobs) -> None:
+    def __init__(self, job: JobState, configured: Knobs) -> None:
         self._job = job
         self._configured = configured
         self._seq = 0

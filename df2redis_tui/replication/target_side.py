@@ -12,13 +12,13 @@ from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.fence import connection_name, fence
+from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
 from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
 from df2redis_tui.translate.capabilities import Capabilities, capabilities_of, unsupported
-from df2redis_tui.translate.keys import slot_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,29 +206,29 @@ class StandaloneTarget:
         """Why only a full sync does here what this command does on the source; "" when `run_global` can."""
         return ""
 
-    async def run_global(self, item: Global, records: Iterable[bytes], spared: Spared | None) -> None:
+    async def run_global(
+        self, item: Global, kept: Iterable[bytes], records: Iterable[bytes], spared: KeyChoice | None
+    ) -> None:
         """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS, together with the checkpoint `records` of all FLOWs.
 
-        `spared` says which keys are not ours to remove (--on-existing skip).
+        `kept` writes what else the job keeps here; `spared` says which keys are not ours to remove (--on-existing
+        skip).
         """
         name = item.args[0].upper()
         base = self._endpoint.db
-        own = list(records)
-        if name == b"DFLYCLUSTER":
-            ranges = slot_ranges(item.args)
-            await self._remove_keys(None, lambda db, key: any(a <= slot_of(key) <= b for a, b in ranges))
+        own = [*kept, *records]
+        wanted = removed_one_by_one(item, spared)
+        if wanted is not None:
+            await self._remove_keys(item.db if name == b"FLUSHDB" else None, wanted)
             await self._record(own)
-        elif spared is not None:
-            await self._remove_keys(item.db if name == b"FLUSHDB" else None, lambda db, key: not spared(db, key))
-            await self._record(own)
-        else:
-            # Databases below the target's own hold nothing of the source.
-            dbs = [item.db] if name == b"FLUSHDB" else await self.databases()
-            flushes = [wire for db in dbs for wire in (encode("SELECT", db + base), encode("FLUSHDB"))]
-            if name == b"FLUSHALL" and not base:
-                flushes = [encode("FLUSHALL")]
-            commands = [encode("MULTI"), *flushes, encode("SELECT", base), *own, encode("EXEC")]
-            _check_exec(self.name, name, await self.pipeline(commands, timeout=600.0))
+            return
+        # Databases below the target's own hold nothing of the source.
+        dbs = [item.db] if name == b"FLUSHDB" else await self.databases()
+        flushes = [wire for db in dbs for wire in (encode("SELECT", db + base), encode("FLUSHDB"))]
+        if name == b"FLUSHALL" and not base:
+            flushes = [encode("FLUSHALL")]
+        commands = [encode("MULTI"), *flushes, encode("SELECT", base), *own, encode("EXEC")]
+        _check_exec(self.name, name, await self.pipeline(commands, timeout=600.0))
 
     async def _record(self, records: list[bytes]) -> None:
         if records:
@@ -262,7 +262,7 @@ class StandaloneTarget:
         finally:
             await connection.aclose()
 
-    async def remove(self, wanted: Spared) -> None:
+    async def remove(self, wanted: KeyChoice) -> None:
         """UNLINK every key that is `wanted`."""
         await self._remove_keys(None, wanted)
 
@@ -285,15 +285,6 @@ class StandaloneTarget:
 
     async def aclose(self) -> None:
         await self._drop_control()
-
-
-Spared = Callable[[int, bytes], bool]
-
-
-def slot_ranges(args: tuple[bytes, ...]) -> list[tuple[int, int]]:
-    """`DFLYCLUSTER FLUSHSLOTS a b [a b ...]` → inclusive ranges."""
-    numbers = [int(a) for a in args[2:] if a.isdigit() and len(a) < 6]
-    return list(zip(numbers[::2], numbers[1::2], strict=False))
 
 
 def _check_exec(name: str, what: bytes, replies: list[object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.replication.checkpoint import FlowLedger, JobKeys
@@ -10,6 +10,7 @@ from df2redis_tui.replication.cluster_ledger import ClusterLedger
 from df2redis_tui.replication.cluster_side import ClusterTarget
 from df2redis_tui.replication.target_side import StandaloneTarget
 from df2redis_tui.settings import Settings
+from df2redis_tui.target.pending import Overtaken
 
 Target = StandaloneTarget | ClusterTarget
 
@@ -27,14 +28,27 @@ def ledger_of(settings: Settings, keys: JobKeys, flow: int, flows: int, run: str
     return kind(keys, flow, flows, run)
 
 
-def resumer_of(target: Target, ledger: FlowLedger | None) -> Callable[[Batch], Awaitable[None]] | None:
-    """What takes out of each batch the records a former run has applied; None when there can't be such."""
+def resumer_of(
+    target: Target, ledger: FlowLedger | None, until: Callable[[], int], doubt: Callable[[Overtaken], None]
+) -> Callable[[Batch], Awaitable[None]] | None:
+    """What takes out of each batch the records a former run has applied; None when there can't be such. They are below
+    `until` (0 = not known). `doubt` is told of keys for which it is not certain."""
     if not isinstance(target, ClusterTarget) or not isinstance(ledger, ClusterLedger) or not ledger.resuming:
         return None
     router, of_flow = target.router, ledger
 
     async def before_dispatch(batch: Batch) -> None:
         if of_flow.resuming:
-            await of_flow.before_dispatch(batch, router)
+            for overtaken in dict.fromkeys(await of_flow.before_dispatch(batch, router, until())):
+                doubt(overtaken)
 
     return before_dispatch
+
+
+async def count_refusals(target: Target, ledgers: Iterable[FlowLedger | None]) -> None:
+    """Let the ledgers of a cluster know how often its servers have refused commands by now. Raises TargetLost."""
+    if isinstance(target, ClusterTarget) and target.facts:
+        count = await target.router.refusals()
+        for ledger in ledgers:
+            if isinstance(ledger, ClusterLedger):
+                ledger.baseline.read(count)

@@ -7,8 +7,9 @@ number of the sending, then the command's place in its batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import count, groupby
+from typing import TypeVar
 
 import anyio
 
@@ -17,16 +18,19 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import RespConnection, is_error
+from df2redis_tui.streams import RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, error_text, name_of, open_target
 from df2redis_tui.target.direct import Direct
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
-from df2redis_tui.target.pending import Fate, Pending, decode_command
+from df2redis_tui.target.pending import Fate, Overtaken, Pending, decode_command
+from df2redis_tui.target.refusals import count_of, digest
 from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import EXEC_WIRE, MULTI_WIRE, Ledger
 from df2redis_tui.target.topology import AddressMap, Topology, ask_any, check_healthy
-from df2redis_tui.translate.keys import SLOTS, keys_of, slot_of
+from df2redis_tui.translate.keys import keys_of, slot_of
+
+T = TypeVar("T")
 
 MARK_BITS = 32  # places in a batch
 TRANSACTION_MOST = 64  # commands: a server runs a transaction without pause
@@ -94,6 +98,8 @@ class ClusterRouter:
 
     def parts(self, batch: Batch, blocks: list[Block], lanes: dict[str, Lane], ledger: Ledger | None) -> list[Part]:
         view = self._view(batch.flow, lanes)
+        if ledger is not None:
+            ledger.posted(batch.next_lsn)
         if ledger is not None and any(block.once is not None for block in blocks):
             return _guarded_parts(view, batch, blocks, ledger)
         index = view.index
@@ -121,7 +127,7 @@ class ClusterRouter:
 
     # Repair
 
-    async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
+    async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
         """Asks only the guards that were sent behind an unknown command: the others can't know of it."""
         places = _places(batch.blocks, (p.command for p in todo))
         marks = [batch.seq << MARK_BITS | place for place in places]
@@ -130,13 +136,27 @@ class ClusterRouter:
             for p, mark in zip(todo, marks, strict=True)
             if p.slot is not None and p.fate is Fate.UNKNOWN and ledger.last_mark(p.slot) >= mark
         }
+        if not slots:
+            return []
         found = await self._guards(ledger, sorted(slots))
         applied = {slot: ledger.guarded(reply) for slot, reply in found.items()}
-        return [
-            p
-            for p, mark in zip(todo, marks, strict=True)
-            if p.fate is not Fate.UNKNOWN or p.slot is None or mark > applied.get(p.slot, -1)
-        ]
+        first = min((p.lsn for p in todo if p.lsn and p.fate is Fate.UNKNOWN), default=0)
+        certain = ledger.undisturbed(first, await self.refusals())
+        doubts: list[Overtaken] = []
+        for p, mark in zip(todo, marks, strict=True):
+            if p.fate is Fate.UNKNOWN and p.slot is not None and mark <= applied.get(p.slot, -1):
+                p.fate = Fate.APPLIED
+                if not certain and not p.tolerant:
+                    doubts.extend(Overtaken(p.db, key) for key in p.names())
+        return doubts
+
+    async def refusals(self) -> str:
+        """How often the masters have refused anything for the time being, in short. Raises TargetLost."""
+        counts: dict[str, str] = {}
+        for node, address in self._topology.addresses.items():
+            replies = await self.direct.at(address, [encode("INFO", "SERVER"), encode("INFO", "ERRORSTATS")])
+            counts[node] = count_of(*replies)
+        return digest(counts)
 
     async def _guards(self, ledger: Ledger, slots: list[int]) -> dict[int, object]:
         """The guards of these slots as their owners have them now."""
@@ -214,18 +234,23 @@ class ClusterRouter:
 
     # Resume
 
-    async def applied_lsns(self, ledger: Ledger) -> dict[int, int]:
-        """What the guards of all slots say of this FLOW: slot → LSN; slots without a guard are absent."""
+    async def applied_lsns(self, ledger: Ledger, slots: Iterable[int]) -> dict[int, int]:
+        """What the guards of these slots say of this FLOW: slot → LSN, 0 where there is no guard."""
+        found = await self._patiently(lambda: self._guards(ledger, sorted(slots)))
+        return {slot: ledger.applied_lsn(reply) for slot, reply in found.items()}
+
+    async def refusals_at_last(self) -> str:
+        """`refusals`, whatever time it takes."""
+        return await self._patiently(self.refusals)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         backoff = Backoff(0.1, 2.0)
         while True:
             try:
-                found = await self._guards(ledger, list(range(SLOTS)))
-                break
+                return await ask()
             except TargetLost:
                 await anyio.sleep(backoff.next())
                 await self._refresh_calmly()
-        lsns = {slot: ledger.applied_lsn(reply) for slot, reply in found.items()}
-        return {slot: lsn for slot, lsn in lsns.items() if lsn}
 
     async def aclose(self) -> None:
         await self.direct.aclose()
@@ -274,6 +299,8 @@ def _answers(replies: list[object], commands: int) -> list[object]:
 class _Column:
     """What one part is made of: commands, and the transactions around those that carry a guard."""
 
+    __slots__ = ("_inside", "_ledger", "_lsn", "_place", "_sending", "_slot", "commands", "layout", "wires")
+
     def __init__(self, batch: Batch, ledger: Ledger) -> None:
         self.commands: list[bytes] = []
         self.wires: list[bytes] = []
@@ -304,6 +331,15 @@ class _Column:
         self.wires += commands
         self.layout += range(first, first + len(commands))
 
+    def add_plain(self, command: bytes, slot: int, lsn: int, place: int) -> None:
+        """The same for the usual record: one command, no guard."""
+        if self._slot >= 0:
+            self.add([command], slot, lsn, place, False)
+            return
+        self.layout.append(len(self.commands))
+        self.commands.append(command)
+        self.wires.append(command)
+
     def close(self) -> None:
         """End the open transaction."""
         if self._slot < 0:
@@ -316,23 +352,28 @@ class _Column:
 def _guarded_parts(view: Topology, batch: Batch, blocks: list[Block], ledger: Ledger) -> list[Part]:
     columns = [_Column(batch, ledger) for _ in range(len(view.nodes) + 1)]
     index = view.index
-    first_time = blocks is batch.blocks
-    places: Iterator[int] = iter(() if first_time else _places(batch.blocks, (c for b in blocks for c in b.commands)))
-    place = -1
+    resent = blocks is not batch.blocks
+    places: Iterator[int] = iter(_places(batch.blocks, (c for b in blocks for c in b.commands))) if resent else count()
     for block in blocks:
-        commands, slots, lsns, once = block.commands, _slots(block), block.lsns, block.once
-        i, count = 0, len(commands)
-        while i < count:
-            slot, lsn = slots[i], lsns[i] if lsns is not None else 0
+        commands, slots, once, tolerant = block.commands, _slots(block), block.once, block.tolerant
+        number = len(commands)
+        lsns = block.lsns or [0] * number
+        i = 0
+        while i < number:
+            slot, lsn = slots[i], lsns[i]
             guarded = once is not None and once[i]
+            place = next(places)
             j = i + 1
-            if lsns is not None and (lsn or block.tolerant):
-                while j < count and lsns[j] == lsn and slots[j] == slot:
+            if block.lsns is not None and (lsn or tolerant):
+                while j < number and lsns[j] == lsn and slots[j] == slot:
                     guarded = guarded or (once is not None and once[j])
+                    place = next(places)
                     j += 1
-            for _ in range(j - i):
-                place = place + 1 if first_time else next(places)
-            columns[index[slot]].add(commands[i:j], slot, 0 if block.tolerant else lsn, place, guarded)
+            column = columns[index[slot]]
+            if guarded or j > i + 1:
+                column.add(commands[i:j], slot, 0 if tolerant else lsn, place, guarded)
+            else:
+                column.add_plain(commands[i], slot, 0 if tolerant else lsn, place)
             i = j
     parts = []
     for node, column in zip(view.nodes, columns, strict=False):

@@ -33,13 +33,23 @@ class Direct:
         self._connect = connect
         self._open: dict[Address, RespConnection] = {}
         self._locks: dict[Address, anyio.Lock] = {}
+        self._prepare: Callable[[RespConnection], Awaitable[None]] | None = None
+
+    async def prepare_with(self, prepare: Callable[[RespConnection], Awaitable[None]]) -> None:
+        """What sees each connection before it is used, from now on. It may raise PeerLost."""
+        await self.aclose()
+        self._prepare = prepare
 
     async def at(self, address: Address, wires: Sequence[bytes], timeout: float = 60.0) -> list[object]:
         """A pipeline to this server; error replies are returned. TargetLost: some or all may have been executed."""
         async with self._locks.setdefault(address, anyio.Lock()):
-            connection = self._open.pop(address, None) or await self._connect(address)
+            connection = self._open.pop(address, None)
+            new = connection is None
+            connection = connection or await self._connect(address)
             done = False
             try:
+                if new and self._prepare is not None:
+                    await self._prepare(connection)
                 replies = await connection.pipeline(wires, timeout=timeout)
                 done = True
             except PeerLost as lost:

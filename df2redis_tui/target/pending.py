@@ -11,6 +11,7 @@ import hiredis
 
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.target.part import Part
+from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.translate.keys import keys_of
 
 
@@ -131,27 +132,30 @@ def replaces(args: list[bytes]) -> bool:
 
 
 def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
-    """Commands that ran although an earlier one on the same key failed are due again, behind it.
+    """Commands that ran although an earlier one on the same key failed for the time being are due again, behind it.
 
     Where one replaced the key as a whole, the earlier ones are void instead: sending them would show old values again.
-    Where they can't be applied twice, the key is in doubt and returned.
+    Where they can't be applied twice, the key is in doubt and returned. One that was refused for good may have been so
+    because the earlier one was missing: it too is due again.
     """
     behind: dict[tuple[int, bytes], list[Pending]] = {}
     doubts: list[Overtaken] = []
     for pending in fates:
-        if pending.fate is Fate.FAILED:
+        failed = pending.fate is Fate.FAILED
+        for_good = failed and verdict(pending.error) is Verdict.REFUSED
+        if failed and not for_good:
             for key in pending.names():
                 behind.setdefault((pending.db, key), []).append(pending)
-        elif pending.fate is Fate.APPLIED and behind:
+        elif behind and (for_good or pending.fate is Fate.APPLIED):
             hit = [key for key in pending.names() if (pending.db, key) in behind]
             if not hit:
                 continue
-            if replaces(pending.args()):
+            if not failed and replaces(pending.args()):
                 for key in hit:
-                    for failed in behind.pop((pending.db, key)):
-                        if len(failed.names()) == 1:
-                            failed.fate = Fate.APPLIED
-            elif pending.once:
+                    for earlier in behind.pop((pending.db, key)):
+                        if len(earlier.names()) == 1:
+                            earlier.fate = Fate.APPLIED
+            elif not failed and pending.once:
                 doubts.extend(Overtaken(pending.db, key) for key in hit)
             else:
                 pending.fate, pending.error = Fate.FAILED, "TRYAGAIN an earlier command on this key was refused"

@@ -21,6 +21,7 @@ _RETRY = frozenset(
         "EXECABORT",
     }
 )  # fmt: skip
+NOT_YET = _RETRY | {"MOVED", "ASK"}  # refused here and now, and to be sent again
 _FATAL = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 
 # The server keeps refusing these until somebody frees memory or mends its disk.

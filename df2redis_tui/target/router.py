@@ -10,7 +10,7 @@ from df2redis_tui.pipeline.block import Block
 from df2redis_tui.streams import PeerLost, RespConnection, encode
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
-from df2redis_tui.target.pending import Fate, Pending
+from df2redis_tui.target.pending import Fate, Overtaken, Pending
 
 MULTI_WIRE = encode("MULTI")
 EXEC_WIRE = encode("EXEC")
@@ -23,6 +23,10 @@ class Ledger(Protocol):
         """The command that records this batch as applied; None when none is due."""
         ...
 
+    def posted(self, next_lsn: int) -> None:
+        """Everything of this FLOW below `next_lsn` has been sent."""
+        ...
+
     async def applied_seq(self, connection: RespConnection) -> int:
         """The newest sending (`Batch.seq`) of this run that the target has recorded (0 = none)."""
         ...
@@ -30,6 +34,11 @@ class Ledger(Protocol):
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         """Cluster: the command that records what this slot has applied: all up to `lsn` (0 = it has none, in a full
         sync), and of this run's sendings all up to `mark`, which grows with every sending and within it."""
+        ...
+
+    def ran_early(self, slot: int | None, lsn: int) -> None:
+        """Cluster: the record at `lsn` is applied in this slot, and earlier ones that failed follow: their guards must
+        not forget it."""
         ...
 
     def last_mark(self, slot: int) -> int:
@@ -46,6 +55,11 @@ class Ledger(Protocol):
 
     def applied_lsn(self, reply: object) -> int:
         """Cluster: the LSN a guard holds, 0 when it says nothing of this source's journal."""
+        ...
+
+    def undisturbed(self, lsn: int, refusals: str) -> bool:
+        """Cluster: whether no server has refused anything for the time being since the record at `lsn` was sent:
+        `refusals` is their count now. If not, a guard may speak of a command that overtook another."""
         ...
 
 
@@ -69,8 +83,8 @@ class Router(Protocol):
         """Encode `blocks` (all or what is left of the batch) for the nodes concerned."""
         ...
 
-    async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
-        """Ask the target which commands of unknown fate it has applied, and leave them out."""
+    async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
+        """Ask the target which commands of unknown fate it has applied. Returns the keys for which it can't tell."""
         ...
 
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
@@ -160,7 +174,7 @@ class StandaloneRouter:
         part = whole_part(batch, blocks, self._node, lanes[self._node], ledger, self._base_db)
         return [part] if part is not None else []
 
-    async def not_recorded(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Pending]:
+    async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
         connection = await self._connect(self._node)
         try:
             applied = await ledger.applied_seq(connection)
@@ -169,8 +183,10 @@ class StandaloneRouter:
         finally:
             await connection.aclose()
         if batch.seq <= applied:
-            return [p for p in todo if p.fate is not Fate.UNKNOWN]
-        return todo
+            for pending in todo:
+                if pending.fate is Fate.UNKNOWN:
+                    pending.fate = Fate.APPLIED
+        return []
 
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
         return todo

@@ -233,13 +233,12 @@ class Writer:
     async def _repair(self) -> None:
         await self._quiesce()
         work = [(batch, review(batch.blocks, parts)) for batch, parts in self._in_flight]
-        for overtaken in mark_overtaken(p for _, fates in work for p in fates):
-            self._events.doubt(overtaken)
         await self._connect_lanes()
         # The fate of all must be known before anything is sent again: a newer checkpoint would hide it.
-        due = [
-            (b, await self._settle_unknown(b, [p for p in fates if p.fate is not Fate.APPLIED])) for b, fates in work
-        ]
+        for batch, fates in work:
+            await self._settle_unknown(batch, [p for p in fates if p.fate is not Fate.APPLIED])
+        self._put_in_order([p for _, fates in work for p in fates])
+        due = [(batch, [p for p in fates if p.fate is not Fate.APPLIED]) for batch, fates in work]
         self._carry_positions(due)
         for batch, todo in due:
             await self._complete(batch, todo)
@@ -247,6 +246,20 @@ class Writer:
             self._events.confirmed(batch)
             self.status = ""
         self._trouble.clear()
+
+    def _put_in_order(self, fates: list[Pending]) -> None:
+        """See to what ran in front of an earlier command that failed."""
+        self._in_doubt(mark_overtaken(fates))
+        late: set[int | None] = set()
+        for pending in fates:
+            if pending.fate is not Fate.APPLIED:
+                late.add(pending.slot)
+            elif self._ledger is not None and pending.slot in late and pending.lsn:
+                self._ledger.ran_early(pending.slot, pending.lsn)
+
+    def _in_doubt(self, doubts: list[Overtaken]) -> None:
+        for overtaken in dict.fromkeys(doubts):
+            self._events.doubt(overtaken)
 
     @staticmethod
     def _carry_positions(due: list[tuple[Batch, list[Pending]]]) -> None:
@@ -266,18 +279,21 @@ class Writer:
             todo = await self._send_again(batch, todo)
             if any(lane.lost for lane in self.lanes.values()):
                 await self._connect_lanes()
-            todo = await self._settle_unknown(batch, todo)
+            await self._settle_unknown(batch, todo)
+            self._put_in_order(todo)
+            todo = [p for p in todo if p.fate is not Fate.APPLIED]
         batch.waiting_parts = 0
 
-    async def _settle_unknown(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
-        """Leave out what the target has recorded as applied."""
+    async def _settle_unknown(self, batch: Batch, todo: list[Pending]) -> None:
+        """Mark what the target has recorded as applied."""
+        batch.repeated |= any(p.fate is Fate.UNKNOWN for p in todo)
         while self._ledger is not None and any(p.fate is Fate.UNKNOWN for p in todo):
             try:
-                return await self._router.not_recorded(batch, todo, self._ledger)
+                self._in_doubt(await self._router.settle_unknown(batch, todo, self._ledger))
+                return
             except TargetLost:
                 await self._connect_lanes()
                 await anyio.sleep(0.1)
-        return todo
 
     def _due(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
         """Without what the target refused for good (the policy decides)."""
@@ -321,7 +337,7 @@ class Writer:
             await self._connect_lanes()
 
     async def _send_again(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
-        """Returns what is still not applied."""
+        """Returns their fates, but for those that were sent one by one and applied."""
         self._seq += 1
         batch.seq = self._seq
         todo = await self._router.one_by_one(batch, todo, self._ledger)
@@ -332,5 +348,4 @@ class Writer:
         blocks = to_blocks(todo)
         parts = self._post(batch, blocks)
         await self._quiesce()
-        fates = review(blocks, parts)
-        return answered + [p for p in fates if p.fate is not Fate.APPLIED]
+        return answered + review(blocks, parts)

@@ -6,12 +6,13 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-import redis.asyncio
+import anyio
 import redis.exceptions
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 
 from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.settings import Endpoint, Tls
+from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error, open_stream
 
 Reply = object
 Command = tuple[bytes | str | int, ...]
@@ -23,13 +24,17 @@ _RAW: Final = (
 )  # fmt: skip
 
 
+_ANSWER_WITHIN: Final = 60.0  # seconds; a group of big values takes its time
+
+
 class Side:
     """A server or cluster by its endpoint, an async context manager; `name` says in messages which side it is."""
 
     def __init__(self, name: str, endpoint: Endpoint) -> None:
         self.name = name
         self.endpoint = endpoint
-        self._clients: dict[int, Any] = {}
+        self._connections: dict[int, RespConnection] = {}  # of one server, by database
+        self._cluster: Any = None
         self._commands: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Side:
@@ -43,57 +48,48 @@ class Side:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
+        for connection in self._connections.values():
+            await connection.aclose()
+        self._connections.clear()
+        if self._cluster is not None:
+            await self._cluster.aclose()
 
     def knows(self, command: str) -> bool:
         """Whether the server has HPTTL or FIELDTTL (they are probed at the start)."""
         return command in self._commands
 
-    def _client(self, db: int) -> Any:
-        if db not in self._clients:
-            client = self._clients[db] = self._connect(db)
-            for command in _RAW:
-                client.set_response_callback(command, lambda reply, **_: reply)
-        return self._clients[db]
-
-    def _connect(self, db: int) -> Any:
-        endpoint = self.endpoint
-        options: dict[str, Any] = {
-            "username": endpoint.username,
-            "password": endpoint.password.reveal() if endpoint.password else None,
-            "protocol": 2,
-            "socket_timeout": 60,
-            **(_tls_options(endpoint.tls) if endpoint.tls else {}),
-        }
-        if endpoint.cluster:
-            return redis.asyncio.RedisCluster(startup_nodes=[ClusterNode(h, p) for h, p in endpoint.hosts], **options)
-        host, port = endpoint.hosts[0]
-        return redis.asyncio.Redis(host=host, port=port, db=db, **options)
-
     async def databases(self) -> list[int]:
         """Databases that hold keys."""
         if self.endpoint.cluster:
             return [0]
-        info = await self._client(self.endpoint.db).info("keyspace")
-        return sorted(int(name[2:]) for name in info if name.startswith("db"))
+        info = (await self.read(self.endpoint.db, [("INFO", "keyspace")]))[0]
+        lines = info.decode("ascii", "replace").splitlines() if isinstance(info, bytes) else []
+        return sorted(int(line[2 : line.index(":")]) for line in lines if line.startswith("db") and ":" in line)
 
     async def pages(self, db: int, size: int) -> AsyncIterator[list[bytes]]:
         """All keys of a database, about `size` at a time; SCAN may give a key twice."""
-        client = self._client(db)
-        nodes: Sequence[Any] = (None,)
         if self.endpoint.cluster:
-            await client.initialize()
-            nodes = client.get_primaries()
-        for node in nodes:
+            async for keys in self._pages_of_cluster(size):
+                yield keys
+            return
+        cursor = b"0"
+        while True:
+            reply = (await self.read(db, [("SCAN", cursor, "COUNT", size)]))[0]
+            match reply:
+                case [bytes(cursor), list(keys)]:
+                    if keys:
+                        yield list(dict.fromkeys(keys))
+                case _:
+                    raise self._unreadable(str(reply))
+            if cursor == b"0":
+                break
+
+    async def _pages_of_cluster(self, size: int) -> AsyncIterator[list[bytes]]:
+        client = await self._cluster_client()
+        for node in client.get_primaries():
             cursor = 0
             while True:
-                options = {} if node is None else {"target_nodes": node}
-                reply = await client.scan(cursor, count=size, **options)
-                if isinstance(reply, dict):
-                    reply = next(iter(reply.values()))
-                cursor, keys = reply
+                cursor, keys = await client.scan(cursor, count=size, target_nodes=node)
                 if isinstance(cursor, dict):
                     cursor = next(iter(cursor.values()))
                 if keys:
@@ -102,18 +98,54 @@ class Side:
                     break
 
     async def read(self, db: int, commands: Sequence[Command]) -> list[Reply]:
-        """Replies in order; an error reply comes as its exception."""
+        """Replies in order; an error reply comes as its exception. Raises TargetError."""
         if not commands:
             return []
         try:
-            pipeline = self._client(db).pipeline(transaction=False)
+            if not self.endpoint.cluster:
+                connection = self._connections.get(db) or await self._connect(db)
+                return await connection.pipeline([encode(*command) for command in commands], timeout=_ANSWER_WITHIN)
+            pipeline = (await self._cluster_client()).pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
             replies: list[Reply] = await pipeline.execute(raise_on_error=False)
-        except (redis.exceptions.RedisError, OSError) as failure:
-            text = printable(str(failure).encode())
-            raise TargetError(f"comparing: the {self.name} {self.endpoint.label} could not be read: {text}") from None
+        except (redis.exceptions.RedisError, PeerLost, OSError) as failure:
+            raise self._unreadable(str(failure)) from None
         return replies
+
+    async def _connect(self, db: int) -> RespConnection:
+        host, port = self.endpoint.hosts[0]
+        connection = RespConnection(await open_stream(host, port, self.endpoint.tls))
+        try:
+            for reply in (await connection.authenticate(self.endpoint), await connection.call("SELECT", db)):
+                if is_error(reply):
+                    raise self._unreadable(str(reply))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
+            raise
+        self._connections[db] = connection
+        return connection
+
+    async def _cluster_client(self) -> Any:
+        if self._cluster is None:
+            endpoint = self.endpoint
+            self._cluster = RedisCluster(
+                startup_nodes=[ClusterNode(host, port) for host, port in endpoint.hosts],
+                username=endpoint.username,
+                password=endpoint.password.reveal() if endpoint.password else None,
+                protocol=2,
+                socket_timeout=_ANSWER_WITHIN,
+                **(_tls_options(endpoint.tls) if endpoint.tls else {}),
+            )
+            for command in _RAW:
+                self._cluster.set_response_callback(command, lambda reply, **_: reply)
+            await self._cluster.initialize()
+        return self._cluster
+
+    def _unreadable(self, why: str) -> TargetError:
+        text = printable(why.encode("utf-8", "backslashreplace"))
+        return TargetError(f"comparing: the {self.name} {self.endpoint.label} could not be read: {text}")
 
 
 def _tls_options(tls: Tls) -> dict[str, Any]:

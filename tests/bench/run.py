@@ -34,6 +34,7 @@ from tests.bench.source import STAMPS
 from tests.support.processes import spawn, stop
 from tests.support.program import Program, copy_arguments
 from tests.support.servers import Server, available_targets, start_cluster, start_server
+from tests.ui.pseudo_terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE, CLIENTS = 256, 4
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--target", choices=available_targets(), default=available_targets()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of the paced journal")
     parser.add_argument("--rate", type=int, default=40_000, help="journal commands/s")
-    parser.add_argument("--only", choices=["full", "stable", "cluster"])
+    parser.add_argument("--only", choices=["full", "stable", "cluster", "ui"])
     given = parser.parse_args()
     console = Console()
     with start_server(given.target) as server:
@@ -118,6 +119,8 @@ def main() -> None:
         if given.only in (None, "cluster"):
             with start_cluster(given.target) as nodes:
                 console.print(_cluster_table(server, nodes, given.keys, given.repeats))
+        if given.only in (None, "ui"):
+            console.print(_ui_table(server, given.keys, given.repeats))
 
 
 def _full_table(server: Server, keys: int, repeats: int) -> Table:
@@ -158,6 +161,44 @@ def _cluster_table(server: Server, nodes: list[Server], keys: int, repeats: int)
         rate, cpu = (statistics.median(getattr(r, figure) for r in runs) for figure in ("rate", "cpu"))
         table.add_row(name, f"{rate:,.0f}", f"{cpu:.2f}", f"{max(r.rss for r in runs) / (1 << 20):.0f}")
     return table
+
+
+def _ui_table(server: Server, keys: int, repeats: int) -> Table:
+    table = Table(title="Strings of 100 bytes, headless and in a terminal", caption="aim: ratio >= 0.9, of the pairs")
+    for heading in ("headless /s", "with the UI /s", "ratio"):
+        table.add_column(heading, justify="right")
+    pairs = []
+    for _ in range(repeats):
+        headless = _full_sync([server], 0, "--keys", keys, "--value", 100).rate
+        pairs.append((headless, _full_sync_in_terminal(server, keys)))
+    columns = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    ratio = statistics.median(ui / headless for headless, ui in pairs)
+    table.add_row(*(f"{rate:,.0f}" for rate in columns), f"{ratio:.2f}")
+    return table
+
+
+def _full_sync_in_terminal(server: Server, keys: int) -> float:
+    """Keys/s of a full sync with the UI on a terminal of 120x40 that reads everything."""
+    client = server.client()
+    client.flushall()
+    with source("--keys", keys, "--value", 100) as of, scratch() as directory:
+        files = ["--state-dir", str(directory / "state"), "--log-dir", str(directory / "log")]
+        command = [sys.executable, "-m", "df2redis_tui", *copy_arguments(of.url, server.url), "--ui", *files]
+        terminal = Terminal(command, directory, directory / "log")
+        try:
+            reading = threading.Thread(target=terminal.read, args=(600.0, "\x1b[?1049l"))
+            reading.start()
+            began = of.heard()["sync_at"]
+            while client.dbsize() < keys and terminal.process.poll() is None:
+                time.sleep(0.005)
+            took = time.monotonic() - began
+            if client.dbsize() < keys:
+                raise SystemExit(terminal.seen[-2000:])
+        finally:
+            terminal.process.kill()
+            terminal.end()
+    client.flushall()
+    return keys / took
 
 
 def _full_sync(servers: list[Server], idle: float, *options: object) -> FullSync:

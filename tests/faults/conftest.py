@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.targets import KINDS
 from tests.faults.trial import Trial
 from tests.support.servers import available_targets
 
@@ -43,12 +44,19 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def trial(tmp_path: Path, rng: random.Random) -> Iterator[Callable[..., Trial]]:
+def target_kind(request: pytest.FixtureRequest) -> str:
+    """`both_targets` in test modules runs a test once with each; without it the target is a single server."""
+    return str(getattr(request, "param", "standalone"))
+
+
+@pytest.fixture
+def trial(tmp_path: Path, rng: random.Random, target_kind: str) -> Iterator[Callable[..., Trial]]:
     """Start a source, a real target and a workload; everything ends with the test."""
     running: list[Trial] = []
 
     def begin(*arguments: str, **how: Any) -> Trial:
-        made = Trial(tmp_path, rng, available_targets()[0], arguments, **how)
+        target = KINDS[target_kind](available_targets()[0], tmp_path, rng)
+        made = Trial(tmp_path, rng, target, arguments, **how)
         running.append(made)
         return made.__enter__()
 

@@ -49,12 +49,12 @@ def test_a_takeover_and_connections_that_break_around_it(trial: Begin, rounds: R
     it.start()
     for _ in range(rounds(3, 20)):
         it.pause(0.0, 0.6)
-        it.drop_target_connections()
+        it.target.drop_connections()
         it.source.run(it.source.look_alike.fail_over(down=0.1))
         it.pause(0.0, 0.4)
         it.source.do(it.source.look_alike.cut_control)
         it.pause(0.0, 0.4)
-        it.drop_target_connections()
+        it.target.drop_connections()
     it.wait_moving()
     it.finish()
 

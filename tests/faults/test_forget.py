@@ -25,12 +25,12 @@ def test_it_refuses_while_a_run_lives_and_removes_everything_after(trial: Begin)
     it = trial()
     it.start()
     state = it.directory / "run" / "state"
-    target = f"redis://127.0.0.1:{it.port}"
+    target = f"redis://127.0.0.1:{it.standalone.port}"
     refused = forget("--target", target, state=state)
     assert refused.returncode == 4
     assert "already running" in refused.stderr
     it.kill()
-    with it.server.client() as client:
+    with it.standalone.server.client() as client:
         data = {key for key in client.keys("*") if not key.startswith(b"df2redis:")}
         done = forget("--target", target, state=state)
         assert done.returncode == 0, done.stderr
@@ -46,9 +46,9 @@ def test_it_refuses_while_a_run_lives_and_removes_everything_after(trial: Begin)
 
 def test_other_jobs_keep_theirs(trial: Begin, tmp_path: Path) -> None:
     it = trial()
-    with it.server.client() as client:
+    with it.standalone.server.client() as client:
         client.mset({"df2redis:one:flow:0": "x", "df2redis:one-more:flow:0": "x", "elsewhere": "x"})
-        done = forget("--target", f"redis://127.0.0.1:{it.port}", "--job", "one", state=tmp_path)
+        done = forget("--target", f"redis://127.0.0.1:{it.standalone.port}", "--job", "one", state=tmp_path)
         assert "1 checkpoints" in done.stdout
         assert client.exists("df2redis:one-more:flow:0", "elsewhere") == 2
 

@@ -10,15 +10,16 @@ from statistics import median, quantiles
 
 import pytest
 
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, both_targets
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 Begin = Callable[..., Trial]
 Rounds = Callable[[int, int], int]
 
 
+@both_targets
 def test_kill_9_at_random_moments(trial: Begin, rounds: Rounds) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     moving = []
     for _ in range(rounds(4, 100)):
@@ -34,6 +35,7 @@ def test_kill_9_at_random_moments(trial: Begin, rounds: Rounds) -> None:
     print(f"moving again after kill -9: median {median(moving):.2f} s, worst {max(moving):.2f} s")
 
 
+@both_targets
 def test_kill_9_during_the_full_sync(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"snapshot_pace": 0.05})
     with it.source.client() as client:
@@ -53,8 +55,9 @@ def test_kill_9_during_the_full_sync(trial: Begin, rounds: Rounds) -> None:
 
 
 @pytest.mark.full_only
+@both_targets
 def test_a_stopped_process_goes_on(trial: Begin, rounds: Rounds) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     it.program.signal(signal.SIGSTOP)
     time.sleep(rounds(3, 40))
@@ -67,7 +70,7 @@ def test_a_stopped_process_whose_job_was_taken_over_ends(trial: Begin) -> None:
     it = trial()
     first = it.start()
     first.signal(signal.SIGSTOP)
-    with it.server.client() as client:
+    with it.standalone.server.client() as client:
         client.delete("df2redis:default:lease")  # as if it had run out
     second = it.start()
     first.signal(signal.SIGCONT)
@@ -90,8 +93,9 @@ def test_two_runs_of_one_job_are_refused(trial: Begin) -> None:
     it.finish()
 
 
+@both_targets
 def test_flushall_with_a_kill_around_it(trial: Begin, rounds: Rounds, rng: random.Random) -> None:
-    it = trial()
+    it = trial(source={"backlog": 200_000})
     it.start()
     for _ in range(rounds(3, 30)):
         with it.source.client() as client:

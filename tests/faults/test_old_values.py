@@ -26,7 +26,7 @@ def fill_source(it: Trial) -> None:
 
 def fill_target(it: Trial) -> None:
     """Old values of every type under the names that the source will use."""
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         client.set(BYSTANDER, "x")
         for db in (0, 1):
             client.select(db)
@@ -118,7 +118,7 @@ def test_new_keys_do_not_meet_old_values(trial: Begin, killed: bool) -> None:
     create_everywhere(it, range(NAMES))
     it.finish()
     assert it.source.full_syncs == 1 + killed
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         assert client.get(BYSTANDER) == b"x"
 
 
@@ -163,7 +163,7 @@ def test_without_the_list_of_what_was_there(trial: Begin) -> None:
     wait_until(lambda: it.position() > 0)
     create_everywhere(it, range(NAMES))
     it.source.wait_level()
-    compared = it.source.compare(it.target)
+    compared = it.source.compare(it.target.endpoint)
     assert not compared.different, compared.samples
     assert not compared.missing
 
@@ -178,7 +178,7 @@ def test_a_target_of_ours_begins_empty(trial: Begin) -> None:
     create_everywhere(it, range(NAMES // 2))
     it.wait_moving()
     it.finish()
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         assert not client.exists(BYSTANDER)
 
 
@@ -187,7 +187,7 @@ def test_skip_leaves_every_old_value_alone(trial: Begin) -> None:
     fill_source(it)
     fill_target(it)
     names = [f"new:{i}" for i in range(NAMES)]
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         before = [client.dump(name) for name in names]
     it.start(wait=False)
     wait_until(lambda: it.source.full_syncs == 1)
@@ -199,7 +199,7 @@ def test_skip_leaves_every_old_value_alone(trial: Begin) -> None:
     create_everywhere(it, range(NAMES))
     it.workload.stop()
     it.source.wait_level(60)
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         assert [client.dump(name) for name in names] == before
         assert client.get(BYSTANDER) == b"x"
         assert client.get("base:77") == b"77"

@@ -22,7 +22,7 @@ def resyncs(it: Trial, count: int) -> None:
 
 
 def checkpoints(it: Trial) -> set[bytes]:
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         return set(client.keys("df2redis:*:flow:*"))
 
 
@@ -56,7 +56,7 @@ FULL_ONLY = pytest.mark.full_only
 def test_another_number_of_flows_while_we_run(trial: Begin, flows: int, same_id: bool) -> None:
     it = trial()
     fill(it)
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         client.set(BYSTANDER, "x")
     it.start()
     come_back(it, flows, same_id=same_id)
@@ -65,7 +65,7 @@ def test_another_number_of_flows_while_we_run(trial: Begin, flows: int, same_id:
     assert it.source.full_syncs == 2
     assert f"the source has {flows} FLOWs now, it had 3" in it.program.log()
     assert checkpoints(it) == {b"df2redis:default:flow:%d" % flow for flow in range(flows)}
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         assert client.get(BYSTANDER) == b"x"
 
 
@@ -103,13 +103,13 @@ def test_numbers_of_flows_again_and_again(trial: Begin, rounds: Rounds) -> None:
 def test_a_target_of_ours_is_emptied_of_what_the_source_lacks(trial: Begin) -> None:
     it = trial("--target-owned")
     fill(it)
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         client.set(BYSTANDER, "x")
     it.start()
     come_back(it, 4)
     resyncs(it, 2)
     it.finish()
-    with it.server.client() as client:
+    with it.standalone.servers[0].client() as client:
         assert not client.exists(BYSTANDER)
 
 
@@ -142,7 +142,7 @@ def test_restarts_with_a_new_id_and_kills_around_them(trial: Begin, rounds: Roun
             it.start(wait=False)
         for _ in range(it.rng.randrange(3)):
             it.pause(0.0, 0.4)
-            it.drop_target_connections()
+            it.target.drop_connections()
         if it.rng.random() < 0.6:
             it.pause(0.0, 0.8)
             it.kill()

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, both_targets
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 Begin = Callable[..., Trial]
 Rounds = Callable[[int, int], int]
 
 
+@both_targets
 def test_connections_cut(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -37,6 +38,7 @@ def test_connections_cut_with_the_older_form_of_a_partial_sync(trial: Begin, rou
     it.finish()
 
 
+@both_targets
 def test_both_sides_at_once(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -44,7 +46,7 @@ def test_both_sides_at_once(trial: Begin, rounds: Rounds) -> None:
     for _ in range(rounds(5, 60)):
         it.pause(0.1, 0.8)
         it.source.do(lambda: source.cut_flow(0))
-        it.drop_target_connections()
+        it.target.drop_connections()
         if it.rng.random() < 0.4:
             it.kill()
             it.start()
@@ -63,6 +65,7 @@ def test_a_stalled_flow(trial: Begin) -> None:
 
 
 @pytest.mark.full_only
+@both_targets
 def test_a_stalled_flow_and_a_kill(trial: Begin) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -76,6 +79,7 @@ def test_a_stalled_flow_and_a_kill(trial: Begin) -> None:
     it.finish()
 
 
+@both_targets
 def test_backlog_lost_and_keys_deleted_meanwhile(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 50})
     with it.source.client() as client:
@@ -94,6 +98,7 @@ def test_backlog_lost_and_keys_deleted_meanwhile(trial: Begin, rounds: Rounds) -
 
 
 @pytest.mark.full_only
+@both_targets
 def test_killed_between_the_resync_and_its_clean_up(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 100_000})
     with it.source.client() as client:
@@ -113,6 +118,7 @@ def test_killed_between_the_resync_and_its_clean_up(trial: Begin, rounds: Rounds
     it.finish()
 
 
+@both_targets
 def test_restarted_with_another_id(trial: Begin, rounds: Rounds) -> None:
     it = trial()
     it.start()
@@ -124,6 +130,7 @@ def test_restarted_with_another_id(trial: Begin, rounds: Rounds) -> None:
 
 
 @pytest.mark.full_only
+@both_targets
 def test_restarted_while_we_were_dead(trial: Begin) -> None:
     it = trial()
     it.start()

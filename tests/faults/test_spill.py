@@ -58,14 +58,14 @@ def test_a_target_that_stands_still_does_not_end_the_session(trial: Begin, round
     it = trial("--backpressure", "spill", "--channel-bytes", "1MiB", source=NARROW)
     it.start()
     with big_appends(it):
-        it.server.process.send_signal(signal.SIGSTOP)
+        it.standalone.server.process.send_signal(signal.SIGSTOP)
         slowest = 0.0
         until = time.monotonic() + rounds(6, 60)
         while time.monotonic() < until:
             slowest = max(slowest, latency(it))
             time.sleep(0.2)
         spooled = sum(f.stat().st_size for f in (it.directory / "run" / "state").rglob("*.spool") if f.is_file())
-        it.server.process.send_signal(signal.SIGCONT)
+        it.standalone.server.process.send_signal(signal.SIGCONT)
     it.finish(120)
     assert spooled > 1024**2
     assert it.source.look_alike.replication.sessions_begun == 1
@@ -78,10 +78,10 @@ def test_a_spool_that_is_full_blocks_and_recovers(trial: Begin, rounds: Rounds) 
     it = trial("--backpressure", "spill", "--channel-bytes", "1MiB", "--spool-bytes", "2MiB", source=NARROW)
     it.start()
     with big_appends(it, 60):
-        it.server.process.send_signal(signal.SIGSTOP)
+        it.standalone.server.process.send_signal(signal.SIGSTOP)
         it.program.wait_for("FLOW is not read", 60)
         time.sleep(rounds(3, 20))
-        it.server.process.send_signal(signal.SIGCONT)
+        it.standalone.server.process.send_signal(signal.SIGCONT)
     it.finish(120)
 
 
@@ -89,7 +89,7 @@ def test_a_paused_engine_keeps_its_session(trial: Begin, rounds: Rounds, tmp_pat
     it = trial(source=NARROW)
     settings = Settings(
         source=Endpoint((("127.0.0.1", it.source.look_alike.port),)),
-        target=Endpoint((("127.0.0.1", it.port),)),
+        target=Endpoint((("127.0.0.1", it.standalone.port),)),
         state_dir=tmp_path / "state",
         backpressure="spill",
         tuning=TuningSettings(channel_bytes=1024**2),
@@ -131,9 +131,9 @@ def test_a_full_disk_under_the_state_dir(trial: Begin, tiny_disk: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         (tiny_disk / "more").write_bytes(b"x" * 1024**2)
     with big_appends(it):
-        it.server.process.send_signal(signal.SIGSTOP)
+        it.standalone.server.process.send_signal(signal.SIGSTOP)
         time.sleep(4)
-        it.server.process.send_signal(signal.SIGCONT)
+        it.standalone.server.process.send_signal(signal.SIGCONT)
     wait_until(lambda: "State file" in it.program.log(), 20)
     it.kill()
     it.start()

@@ -6,35 +6,38 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, both_targets
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 Begin = Callable[..., Trial]
 Rounds = Callable[[int, int], int]
 
 
+@both_targets
 def test_connections_killed(trial: Begin, rounds: Rounds) -> None:
     it = trial()
     it.start()
     for _ in range(rounds(15, 200)):
         it.pause(0.0, 0.4)
-        it.drop_target_connections()
+        it.target.drop_connections()
     it.finish()
     assert it.source.full_syncs == 1
 
 
 @pytest.mark.full_only
+@both_targets
 def test_connections_killed_in_small_batches(trial: Begin, rounds: Rounds) -> None:
     """Many batches in flight, of which some are known to be applied and some are not."""
     it = trial("--batch-size", "20", "--no-adaptive-flush", "--flush-interval", "5ms")
     it.start()
     for _ in range(rounds(8, 100)):
         it.pause(0.0, 0.4)
-        it.drop_target_connections()
+        it.target.drop_connections()
     it.finish()
     assert it.source.full_syncs == 1
 
 
+@both_targets
 def test_connections_killed_during_the_full_sync(trial: Begin, rounds: Rounds) -> None:
     """Big lists arrive in pieces, which must not be appended twice."""
     it = trial(source={"snapshot_pace": 0.02, "chunk_limit": 4096})
@@ -45,24 +48,26 @@ def test_connections_killed_during_the_full_sync(trial: Begin, rounds: Rounds) -
     it.program.wait_for("full sync")
     for _ in range(rounds(10, 60)):
         it.pause(0.0, 0.3)
-        it.drop_target_connections()
+        it.target.drop_connections()
     it.finish()
 
 
+@both_targets
 def test_server_killed_and_restarted_with_its_data(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
     for _ in range(rounds(3, 20)):
         it.pause(0.2, 1.0)
-        it.crash_target()
+        it.target.crash()
         it.pause(0.0, 1.0)
-        it.start_target()
+        it.target.restart()
         it.wait_moving()
     it.finish()
     assert it.source.full_syncs == 1
 
 
 @pytest.mark.full_only
+@both_targets
 def test_server_killed_around_a_flushall(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -70,8 +75,8 @@ def test_server_killed_around_a_flushall(trial: Begin, rounds: Rounds) -> None:
         with it.source.client() as client:
             client.flushall()
         it.pause(0.0, 0.05)
-        it.crash_target()
-        it.start_target()
+        it.target.crash()
+        it.target.restart()
         it.wait_moving()
     it.finish()
     assert it.source.full_syncs == 1

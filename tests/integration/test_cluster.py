@@ -392,7 +392,7 @@ def test_a_killed_run_goes_on_where_it_was(cluster: Cluster, start: Callable[...
             assert program.process.returncode == 0, program.output()
             break
         client = cluster.client()
-        checkpoint = client.get("df2redis:default:flow:0")
+        checkpoint = client.get("df2redis:default:{job}:flow:0")
         client.close()
         script = resumed(json.loads(checkpoint)["lsn"])
     assert number > 1, "it was never killed"

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections import deque
 
-from tests.support.player import read_command
+from tests.support.player.resp import read_command
 
 ALWAYS_ANSWERED = {
     b"PING",

@@ -174,22 +174,36 @@ def start_cluster(kind: str, masters: int = 3) -> Iterator[list[Server]]:
     """A cluster of masters without replicas that share the 16,384 slots evenly, once every node says it is ok."""
     with contextlib.ExitStack() as stack:
         nodes = [stack.enter_context(start_server(kind, cluster=True)) for _ in range(masters)]
+        join_cluster(nodes)
+        yield nodes
+
+
+def join_cluster(nodes: Sequence[Server]) -> None:
+    """Make one cluster of these empty servers, started with `cluster`; returns once every node says it is ok."""
+    masters = len(nodes)
+    with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(node.client()) for node in nodes]
         for index, client in enumerate(clients):
             first, last = 16384 * index // masters, 16384 * (index + 1) // masters - 1
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", str(index + 1))
-            if kind == "redis-6.2":
+            if nodes[index].kind == "redis-6.2":
                 client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             else:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
         for node in nodes[1:]:
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", str(node.port))
-        give_up = time.monotonic() + READY_WITHIN
-        while not all(_cluster_complete(client, masters) for client in clients):
+    wait_for_cluster(nodes)
+
+
+def wait_for_cluster(nodes: Sequence[Server]) -> None:
+    """Until every node says that it knows all of them and that all slots are served."""
+    give_up = time.monotonic() + READY_WITHIN
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(node.client()) for node in nodes]
+        while not all(_cluster_complete(client, len(nodes)) for client in clients):
             if time.monotonic() > give_up:
-                raise RuntimeError(f"the {kind} cluster does not become ok")
+                raise RuntimeError(f"the {nodes[0].kind} cluster does not become ok")
             time.sleep(0.05)
-        yield nodes
 
 
 def _cluster_complete(client: redis.Redis, masters: int) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -23,8 +23,11 @@ class Workload:
         rate: float = 3_000,
         keys: int = 12,
         flushes: bool = True,
+        databases: Sequence[int] = (0, 0, 0, 1),
     ) -> None:
+        """`databases`: one is chosen for each pipeline; the last one is flushed now and then."""
         self.sent = 0
+        self._databases = databases
         self._client = client
         self._rng = random.Random(seed)
         self._rate = rate
@@ -46,7 +49,7 @@ class Workload:
         self._thread.join(60)
 
     def _run(self) -> None:
-        clients = [self._client(db) for db in (0, 0, 0, 1)]
+        clients = [self._client(db) for db in self._databases]
         while not self._stop.is_set():
             began = time.monotonic()
             count = self._rng.randrange(1, 120)
@@ -55,7 +58,7 @@ class Workload:
                 for _ in range(count):
                     self._one(pipe)
                 if self._flushes and self._rng.random() < 0.002:
-                    clients[3].flushdb()
+                    clients[-1].flushdb()
                 pipe.execute(raise_on_error=False)
                 self.sent += count
             except redis.RedisError:

@@ -109,7 +109,7 @@ def test_marks_grow_within_a_sending_and_from_one_to_the_next() -> None:
 def test_a_guard_without_an_lsn_keeps_the_one_before() -> None:
     book = ledger()
     for lsn, mark, said in ((9, 1, 9), (0, 2, 9), (12, 3, 12)):
-        assert encode("SET", book._guard_key(5), f"master:{said}:run:{mark}") == book.guard(5, lsn, mark)
+        assert book.guard(5, lsn, mark).endswith(b"\r\nmaster:%d:run:%d\r\n" % (said, mark))
     book.begin("other", 0)
     assert b"other:0:run:4" in book.guard(5, 0, 4)
 

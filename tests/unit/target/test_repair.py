@@ -101,6 +101,16 @@ def test_what_can_not_be_repeated_puts_its_key_in_doubt() -> None:
     assert [p.fate for p in found] == [Fate.FAILED, Fate.APPLIED]
 
 
+def test_a_refusal_that_follows_from_an_earlier_one_is_not_final() -> None:
+    blocks = [block("DEL a", "HSET a f 1", "HSET b f 1", "SET a 1", "SADD a x")]
+    part = part_of(blocks[:1], seen=5)
+    for index, error in ((0, "CLUSTERDOWN"), (1, "WRONGTYPE"), (2, "WRONGTYPE"), (3, "CLUSTERDOWN"), (4, "WRONGTYPE")):
+        part.fail(index, error)
+    found = review(blocks, [part])
+    assert mark_overtaken(found) == []
+    assert [verdict(p.error) for p in found] == [Verdict.RETRY] * 2 + [Verdict.REFUSED] + [Verdict.RETRY] * 2
+
+
 def test_pending_commands_become_blocks_again() -> None:
     blocks = [block("SET a 1", "INCR b", once=[False, True])]
     again = to_blocks(review(blocks, [part_of(blocks, seen=0, lost=True)]))

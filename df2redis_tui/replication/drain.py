@@ -1,0 +1,50 @@
+"""How a session ends: what was received reaches the target, or is dropped where it could not be resumed from."""
+
+from __future__ import annotations
+
+import anyio
+
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.job_state import JobState
+
+
+async def end_session(job: JobState, keep: bool) -> None:
+    """Let what was received reach the target; afterwards every FLOW's position is exact.
+
+    A full sync that was cut short has no position: what is left of it is dropped, unless `keep` (its last blocks
+    remove a half-written key).
+    """
+    resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
+    for state in job.flows:
+        dispatcher = state.dispatcher
+        if dispatcher is not None:
+            if resumable and job.stop_asked.is_set() and state.ingest is not None and state.near():
+                dispatcher.channel.unbounded = True
+                await state.ingest.write_all_expiries()
+            if not resumable and not keep:
+                dispatcher.channel.clear()
+                dispatcher.accumulator.clear()
+            dispatcher.channel.close()
+        if state.spool is not None:
+            state.spool.drop()
+        if state.rereads is not None:
+            await state.rereads.aclose()
+    while job.fatal is None and not job.hurry and not all(_drained(job, state) for state in job.flows):
+        await anyio.sleep(0.005)
+
+
+def _drained(job: JobState, state: FlowState) -> bool:
+    """Ended, or held in front of something that may never come: its FLOW resumes in front of what was not sent."""
+    dispatcher = state.dispatcher
+    if dispatcher is None or dispatcher.ended:
+        return True
+    if job.gate.closed and not dispatcher.limiter.in_flight:
+        return True
+    return dispatcher.at_barrier is not None and not (job.barrier is not None and job.barrier.executing)
+
+
+async def settle(job: JobState) -> None:
+    """Wait for the answers to all that was sent."""
+    for state in job.flows:
+        if state.writer is not None and not job.hurry:
+            await state.writer.settle()

@@ -1,0 +1,48 @@
+"""FLOW checkpoints where none can travel with the batches (a cluster): what is confirmed is written by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import anyio
+
+from df2redis_tui.errors import TargetLost
+from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.targets import count_refusals
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY = 0.5
+
+
+async def keep_checkpoints(job: JobState) -> None:
+    """Again and again, as long as the run lasts."""
+    while job.target.periodic_checkpoints:
+        try:
+            await count_refusals(job.target, [state.ledger for state in job.flows])
+            await anyio.sleep(CHECKPOINT_EVERY)
+            await write_checkpoints(job)
+        except TargetLost as lost:
+            log.info("No checkpoint", extra={"fields": {"reason": str(lost)}})
+            await anyio.sleep(CHECKPOINT_EVERY)
+
+
+async def write_checkpoints(job: JobState) -> None:
+    """What is confirmed now. Raises TargetError, TargetLost."""
+    if not job.target.periodic_checkpoints:
+        return
+    async with job.checkpointing:
+        lsns = {s.flow: s.stats.lsn_confirmed for s in job.flows if s.stats.lsn_confirmed != s.lsn_checkpointed}
+        await job.target.write_checkpoints(records_of(job, lsns))
+        for state in job.flows:
+            state.lsn_checkpointed = lsns.get(state.flow, state.lsn_checkpointed)
+
+
+def records_of(job: JobState, lsns: Mapping[int, int | None]) -> list[bytes]:
+    """The commands that write the checkpoints of these FLOWs; of those in a full sync there is none."""
+    return [
+        state.ledger.record(lsn)
+        for state in job.flows
+        if state.ledger is not None and state.cut_confirmed and (lsn := lsns.get(state.flow))
+    ]

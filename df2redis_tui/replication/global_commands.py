@@ -1,0 +1,56 @@
+"""Commands that concern all FLOWs: run once, when each of them has reached its copy (§4.6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from df2redis_tui.errors import ResyncNeeded, printable
+from df2redis_tui.pipeline.block import Global
+from df2redis_tui.replication.flow_checkpoints import records_of
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.resume import full_sync_allowed
+
+log = logging.getLogger(__name__)
+
+
+def global_of(job: JobState, state: FlowState) -> Callable[[Global], Awaitable[None]]:
+    """What this FLOW's dispatcher does at a global command."""
+
+    async def reached(item: Global) -> None:
+        assert job.barrier is not None
+        await job.barrier.arrive(state.flow, item, lambda arrived: _run_global(job, arrived))
+
+    return reached
+
+
+async def _run_global(job: JobState, arrived: dict[int, Global]) -> None:
+    item = arrived[0]
+    text = printable(b" ".join(item.args))
+    if why := job.target.can_not_run(item):
+        full_sync_allowed(job, why)
+        raise ResyncNeeded(why, item.db)
+    records = [state.ledger.record(arrived[state.flow].next_lsn) for state in job.flows if state.ledger is not None]
+    await globally(job, item, records)
+    for state in job.flows:
+        state.passed_global(arrived[state.flow].next_lsn)
+    job.records.event("warning", "global", f"{text} (db {item.db}) executed once, after all FLOWs had reached it")
+    log.warning("Global command", extra={"fields": {"command": text, "db": item.db}})
+
+
+async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> None:
+    """Run it on the target, with the checkpoints `records`; what the job keeps there outlives a FLUSHALL."""
+    own = list(records)
+
+    async def run() -> None:
+        if job.settings.exactly_once:
+            await job.lease.check()
+        # They go with everything else.
+        kept = [job.noted.command(), job.lease.record()] if job.settings.exactly_once else []
+        if job.target.periodic_checkpoints:
+            kept += records_of(job, {state.flow: state.stats.lsn_confirmed for state in job.flows})
+        await job.target.run_global(item, kept, own, job.spared)
+
+    async with job.checkpointing:
+        await job.patiently(run)

@@ -1,0 +1,77 @@
+"""The job's record on the target: that the job wrote to it, and what the next run has to know."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Protocol
+
+from df2redis_tui.dragonfly.control import MAX_FLOWS
+from df2redis_tui.errors import TargetError
+from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.settings import Settings
+from df2redis_tui.streams import encode, is_error
+from df2redis_tui.target.connection import error_text
+
+
+class Written(Protocol):
+    """A target to which commands can be sent at once."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def pipeline(self, commands: list[bytes]) -> list[object]: ...
+
+
+class JobRecord:
+    """What is, or is to be, in the key `JobKeys.job_record`."""
+
+    def __init__(self, settings: Settings, keys: JobKeys, target: Written) -> None:
+        self.started = int(time.time())
+        self.clean_up_due = False
+        self.cleaning = False
+        self.existing_keys = 0  # that the target held before the job began
+        self.refusal = ""  # what an earlier run of this job stopped at
+        self.flows = 0  # so many FLOWs may have checkpoints on the target
+        self._settings = settings
+        self._keys = keys
+        self._target = target
+
+    def read(self, record: object) -> None:
+        """Take over what GET answered; of an unreadable record only that a clean-up is due."""
+        if not isinstance(record, bytes):
+            return
+        try:
+            found = json.loads(record)
+            self.clean_up_due = bool(found["clean_up"])
+            self.started = int(found["started"])
+            self.existing_keys = int(found["existing"])
+            self.refusal = str(found.get("refusal", ""))
+            self.saw_flows(int(found.get("flows", 0)))
+        except (ValueError, KeyError, TypeError):
+            self.clean_up_due = True
+
+    def saw_flows(self, flows: int) -> None:
+        self.flows = max(self.flows, min(flows, MAX_FLOWS))
+
+    def command(self) -> bytes:
+        """The command that notes on the target that this job wrote to it, and what it still has to remove there."""
+        value = json.dumps(
+            {
+                "job": self._settings.job,
+                "source": self._settings.source.label,
+                "started": self.started,
+                "clean_up": self.clean_up_due or self.cleaning,
+                "existing": self.existing_keys,
+                "refusal": self.refusal,
+                "flows": self.flows,
+            }
+        )
+        return encode("SET", self._keys.job_record, value)
+
+    async def write(self, *others: bytes) -> None:
+        """Write it, and `others` with it. Raises TargetError, TargetLost."""
+        replies = await self._target.pipeline([self.command(), *others])
+        for reply in replies:
+            if is_error(reply):
+                raise TargetError(f"target {self._target.name} refused the job's record: {error_text(reply)}")

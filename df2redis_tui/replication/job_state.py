@@ -1,0 +1,145 @@
+"""What the parts of a run share: settings, target, phase, FLOWs, the wish to stop, the first fatal error."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from df2redis_tui.dragonfly.control import Greeting
+from df2redis_tui.errors import ResyncNeeded, TargetLost
+from df2redis_tui.pipeline.backoff import Backoff
+from df2redis_tui.pipeline.dispatch import Gate
+from df2redis_tui.pipeline.knobs import default_flush_interval
+from df2redis_tui.pipeline.limiter import RateLimit
+from df2redis_tui.replication.barrier import GlobalBarrier
+from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.existing import OldValues
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.job_record import JobRecord
+from df2redis_tui.replication.lease import Lease
+from df2redis_tui.replication.spool import SpoolSpace
+from df2redis_tui.replication.target_keys import KeyChoice
+from df2redis_tui.replication.targets import Target, target_of
+from df2redis_tui.settings import Settings
+from df2redis_tui.telemetry.dead_letters import DEAD_LETTER_FILE, DeadLetters
+from df2redis_tui.telemetry.snapshot import Phase
+from df2redis_tui.telemetry.stats import Records
+from df2redis_tui.translate.ownership import Ownership
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class JobState:
+    """One per run, on the engine's loop. The run's parts change it, `look` and `engine` read it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.run_id = secrets.token_hex(8)
+        self.keys = JobKeys(settings.checkpoint_prefix, settings.job, settings.target.cluster)
+        self.target: Target = target_of(settings)
+        self.records = Records()
+        self.dead_letters = DeadLetters(
+            settings.state_dir / DEAD_LETTER_FILE, settings.on_error, settings.dead_letter_value_limit
+        )
+        self.gate = Gate()
+        self.rate = RateLimit(settings.tuning.rate_limit)
+        self.pause_reason = ""
+        self.phase = Phase.CONNECTING
+        self.phase_since = time.time()
+        self.phase_seconds: dict[str, float] = {}
+        self.reason = ""
+        self.flows: list[FlowState] = []
+        self.greeting: Greeting | None = None
+        self.source_keys: int | None = None
+        self.source_connected = False
+        self.caught_up_since: float | None = None
+        self.stopping = False
+        self.complete = False
+        self.hurry = False  # give up draining
+        self._phase_started = time.monotonic()
+        self.barrier: GlobalBarrier | None = None
+        self.ownership = Ownership(1)
+        self.spared: KeyChoice | None = None
+        self.old: OldValues | None = None
+        self.followed = ""  # id of the master whose journal the FLOWs' positions count
+        self.tasks: TaskGroup | None = None  # of the run
+        self.pipes: TaskGroup | None = None  # of the session
+        self.session_scope: anyio.CancelScope | None = None
+        self.stop_asked = anyio.Event()
+        self.continues = False  # an earlier run of this job wrote to the target
+        self.noted = JobRecord(settings, self.keys, self.target)
+        self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
+        self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
+        self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
+        self.fatal: BaseException | None = None
+        self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one
+        self.unfenced = False  # the target does not let us end older connections
+
+    def set_phase(self, phase: Phase) -> None:
+        now = time.monotonic()
+        name = self.phase.value
+        self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + now - self._phase_started
+        self._phase_started = now
+        if phase is not self.phase:
+            self.records.event("info", "phase", f"{self.phase.value} → {phase.value}")
+            log.info("Phase", extra={"fields": {"phase": phase.value, "after": name}})
+        self.phase, self.phase_since = phase, time.time()
+        if phase is Phase.STABLE_SYNC and self.settings.tuning.flush_interval is None:
+            for state in self.flows:
+                if not state.interval_tuned:
+                    state.knobs.flush_interval = default_flush_interval(self.target.caps.cluster, True)
+
+    def phase_durations(self) -> dict[str, float]:
+        """Seconds per phase, the running one included."""
+        found = dict(self.phase_seconds)
+        if self.phase not in (Phase.DONE, Phase.FAILED):
+            found[self.phase.value] = found.get(self.phase.value, 0.0) + time.monotonic() - self._phase_started
+        return found
+
+    async def patiently(self, what: Callable[[], Awaitable[T]]) -> T:
+        """`what`, again and again while the target is lost. Raises TargetLost where reconnecting is not allowed."""
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            try:
+                return await what()
+            except TargetLost as lost:
+                if not self.settings.reconnect or self.hurry:
+                    raise
+                log.warning("Target lost", extra={"fields": {"reason": str(lost), "attempt": backoff.attempt + 1}})
+                await anyio.sleep(backoff.next())
+
+    async def guarded(self, run: Callable[[], Awaitable[None]]) -> None:
+        """A pipeline's error ends the run; it is noted first, so that nobody waits for a drain that can't come."""
+        try:
+            await run()
+        except ResyncNeeded:
+            raise
+        except (Exception, BaseExceptionGroup) as error:
+            self.fatal = self.fatal or error
+            raise
+
+    def note_fence(self, problem: str) -> None:
+        if problem and not self.unfenced:
+            self.unfenced = True
+            text = f"the target does not let older connections be ended ({problem}): allow CLIENT LIST, KILL, SETNAME"
+            self.records.event("warning", "target", text)
+            log.warning(text)
+
+    def finish(self) -> None:
+        """The run has done what it was asked for."""
+        self.complete = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Read no more; what was received is applied and confirmed."""
+        self.stopping = True
+        self.stop_asked.set()
+        if self.session_scope is not None:
+            self.session_scope.cancel()

@@ -1,0 +1,102 @@
+"""What a session asks of the run at its turning points."""
+
+from __future__ import annotations
+
+import logging
+
+from df2redis_tui.dragonfly.control import Control, Greeting
+from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.errors import SourceError
+from df2redis_tui.replication.barrier import GlobalBarrier
+from df2redis_tui.replication.cleanup import may_go
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.resume import read_checkpoints, source_changed
+from df2redis_tui.replication.session import Session
+from df2redis_tui.replication.spool import Spool
+from df2redis_tui.replication.wiring import make_flows, wire
+from df2redis_tui.streams import encode
+from df2redis_tui.telemetry.snapshot import Phase
+
+log = logging.getLogger(__name__)
+
+
+class SessionPort:
+    """Implements `SessionEvents`."""
+
+    def __init__(self, job: JobState) -> None:
+        self._job = job
+
+    def phase(self, phase: Phase) -> None:
+        self._job.set_phase(phase)
+        for state in self._job.flows:
+            if not (phase is Phase.STABLE_SYNC or state.phase is Phase.STABLE_SYNC):
+                state.phase = phase
+
+    async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
+        before = self._job.greeting
+        self._job.greeting = greeting
+        self._job.source_connected = True
+        self._job.source_keys = await control.key_count()
+        self._job.target.check_source(await control.databases())
+        followed = self._job.followed
+        if followed and (followed != greeting.master_id or len(self._job.flows) != greeting.flows):
+            source_changed(self._job, greeting)
+        if len(self._job.flows) != greeting.flows:
+            await make_flows(self._job, greeting)
+        if before is None and self._job.continues:
+            await read_checkpoints(self._job, greeting)
+        self._job.barrier = GlobalBarrier(greeting.flows)
+        log.info(
+            "Source",
+            extra={
+                "fields": {
+                    "version": greeting.df_version,
+                    "flows": greeting.flows,
+                    "master": greeting.master_id,
+                    "keys": self._job.source_keys,
+                }
+            },
+        )
+        return self._job.flows
+
+    def ingest(self, state: FlowState, connection: FlowConnection, greeting: Greeting, events: Session) -> Ingest:
+        return wire(self._job, state, connection, greeting, events)
+
+    def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
+        state.spool = None
+        if self._job.settings.backpressure == "spill":
+            state.spool = Spool(state.flow, connection, self._job.spool_space)
+        return state.spool
+
+    async def partial_refused(self, granted: list[bool]) -> None:
+        text = f"the source no longer has the journal we need ({granted.count(True)} of {len(granted)} FLOWs do)"
+        if self._job.settings.on_lost_backlog == "stop":
+            raise SourceError(f"{text}: --on-lost-backlog stop")
+        self._job.records.event("warning", "reconnect", f"{text}: full sync")
+        log.warning("Partial sync refused", extra={"fields": {"granted": granted.count(True), "flows": len(granted)}})
+
+    def lsn_gap(self, flow: int, expected: int, got: int) -> None:
+        state = self._job.flows[flow]
+        state.stats.lsn_gaps += 1
+        text = f"the source's LSN is {got:,} where ours is {expected:,}: verify the data when done"
+        self._job.records.event("error", "lsn-gap", text, flow)
+        log.error("LSN gap", extra={"fields": {"flow": flow, "expected": expected, "got": got}})
+
+    async def before_full_sync(self) -> None:
+        """Checkpoints of an older sync must not be resumed from while the new one runs."""
+        job = self._job
+        if job.settings.exactly_once:
+            job.noted.saw_flows(len(job.flows))
+            keys = [job.keys.flow(flow) for flow in range(job.noted.flows)]
+            async with job.checkpointing:
+                await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
+            job.noted.flows = len(job.flows)
+        if job.noted.clean_up_due:
+            # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
+            log.info("Removing what an earlier full sync wrote")
+            await job.patiently(lambda: job.target.remove(lambda db, key: may_go(job, db, key)))
+        if (old := job.old) is not None:
+            prefix = f"{job.settings.checkpoint_prefix}:".encode()
+            await job.patiently(lambda: old.begin_full_sync(job.target, prefix))

@@ -1,0 +1,147 @@
+"""Wires the pipeline of each FLOW: its writer for the whole run, its ingest and dispatcher for one session."""
+
+from __future__ import annotations
+
+from df2redis_tui.dragonfly.control import Greeting
+from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.pipeline.dispatch import Dispatcher
+from df2redis_tui.pipeline.knobs import (
+    FlowKnobs,
+    default_batch_size,
+    default_channel_bytes,
+    default_flush_interval,
+    default_max_in_flight,
+)
+from df2redis_tui.replication.fence import connection_name, fence
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.global_commands import global_of
+from df2redis_tui.replication.ingest import Ingest, Translators
+from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.reread import KeyReader, Rereads
+from df2redis_tui.replication.session import Session
+from df2redis_tui.replication.targets import ledger_of, resumer_of
+from df2redis_tui.streams import RespConnection
+from df2redis_tui.target.writer import Writer
+from df2redis_tui.telemetry.snapshot import Phase
+from df2redis_tui.translate.journal import JournalTranslator
+from df2redis_tui.translate.ownership import Ownership
+from df2redis_tui.translate.snapshot import SnapshotTranslator
+
+XADD_EXACT_SINCE = (1, 27)
+
+
+async def make_flows(job: JobState, greeting: Greeting) -> None:
+    """As many as the source has, each with its writer running."""
+    tuning, caps = job.settings.tuning, job.target.caps
+    job.ownership = Ownership(greeting.flows)
+    for state in job.flows:
+        if state.writer is not None:
+            state.writer.stop()
+    job.noted.saw_flows(len(job.flows))
+    job.flows = []
+    for flow in range(greeting.flows):
+        knobs = FlowKnobs(
+            tuning.batch_size or default_batch_size(caps.cluster),
+            tuning.max_in_flight or default_max_in_flight(caps.cluster, greeting.flows),
+            tuning.flush_interval if tuning.flush_interval is not None else default_flush_interval(caps.cluster, False),
+            tuning.adaptive_flush,
+            tuning.channel_entries,
+            tuning.channel_bytes or default_channel_bytes(greeting.flows),
+        )
+        ledger = ledger_of(job.settings, job.keys, flow, greeting.flows, job.run_id)
+        state = FlowState(flow, knobs, ledger, job.dead_letters, job.records)
+        state.writer = Writer(
+            flow,
+            job.target.router,
+            ledger,
+            state,
+            reconnect=job.settings.reconnect,
+            prepare=lambda flow, connection: _prepare_lane(job, flow, connection),
+        )
+        job.flows.append(state)
+        assert job.tasks is not None
+        job.tasks.start_soon(job.guarded, state.writer.run)
+
+
+async def _prepare_lane(job: JobState, flow: int, connection: RespConnection) -> None:
+    """A new connection for a FLOW's writes: only for the holder of the lease, only once the older ones are gone."""
+    if job.settings.exactly_once:
+        await job.lease.check()
+        job.note_fence(await fence(connection, connection_name(job.keys, flow)))
+
+
+def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: Greeting, session: Session) -> Ingest:
+    """What turns one session's bytes of a FLOW into batches for its writer."""
+    settings, caps = job.settings, job.target.caps
+    assert state.writer is not None
+    assert job.pipes is not None
+    job.followed = greeting.master_id
+    old = job.old.keys if job.old is not None else None
+    dispatcher = state.dispatcher = Dispatcher(
+        state.flow,
+        state.knobs,
+        state.writer,
+        job.gate,
+        job.rate,
+        global_of(job, state),
+        lambda databases: _check_databases(job, databases),
+    )
+    job.pipes.start_soon(job.guarded, dispatcher.run)
+    unread = state.resume_rereads
+    if state.rereads is not None:
+        unread = unread + state.rereads.open_at(state.stats.lsn_confirmed or 0)
+    state.resume_rereads = []
+    rereads = state.rereads = Rereads(state.flow, KeyReader(settings.source, state.flow))
+    for db, key in unread:
+        rereads.request(db, (key,), "a re-read was under way when the session ended")
+    if state.ledger is not None:
+        state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
+        state.ledger.rereads = rereads.open_at
+        dispatcher.before_dispatch = resumer_of(job.target, state.ledger, state.missed_until, state.doubt)
+    route = job.target.router.cluster
+    snapshot = SnapshotTranslator(
+        caps,
+        job.dead_letters,
+        flow=state.flow,
+        route=route,
+        member_ttl=settings.member_ttl,
+        expiry=state.expiry,
+        skip=job.spared,
+        payload_limit=settings.dead_letter_value_limit,
+        db_policy=settings.db_policy,
+        ownership=job.ownership,
+        old=old,
+    )
+    journal = JournalTranslator(
+        caps,
+        job.dead_letters,
+        flow=state.flow,
+        route=route,
+        member_ttl=settings.member_ttl,
+        expiry=state.expiry,
+        ownership=job.ownership,
+        open_keys=snapshot.open_keys,
+        db_policy=settings.db_policy,
+        skip=job.spared,
+        old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
+        old=old,
+    )
+    state.merged = route and settings.db_policy == "merge-into-0"
+    state.phase = Phase.FULL_SYNC
+    state.ingest = Ingest(
+        connection,
+        dispatcher.channel,
+        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route),
+        rereads,
+        state.stats,
+        session,
+        release=greeting.release,
+        is_near=state.near,
+        lag=state.lag_seconds,
+        held_up=lambda: job.gate.closed or bool(state.writer is not None and state.writer.status),
+    )
+    return state.ingest
+
+
+async def _check_databases(job: JobState, databases: set[int]) -> None:
+    await job.patiently(lambda: job.target.check_databases(databases))

@@ -54,7 +54,10 @@ async def open_source(source: Endpoint, what: str, *, receive_buffer: int | None
         try:
             reply = await connection.authenticate(source)
             if is_error(reply):
-                raise SourceError(f"source {source.label} refused the password: {error_text(reply)}")
+                text = error_text(reply)
+                if not_now(text):
+                    raise SourceLost(f"source {source.label} is loading its data or being taken over: {text}")
+                raise SourceError(f"source {source.label} refused the password: {text}")
         except BaseException:
             await connection.aclose()
             raise

@@ -31,7 +31,12 @@ async def _run_global(job: JobState, arrived: dict[int, Global]) -> None:
     if why := job.target.can_not_run(item):
         full_sync_allowed(job, why)
         raise ResyncNeeded(why, item.db)
-    records = [state.ledger.record(arrived[state.flow].next_lsn) for state in job.flows if state.ledger is not None]
+    records = [
+        wire
+        for state in job.flows
+        if state.ledger is not None
+        for wire in (state.ledger.record(arrived[state.flow].next_lsn), *state.ledger.kept())
+    ]
     await globally(job, item, records)
     for state in job.flows:
         state.passed_global(arrived[state.flow].next_lsn)

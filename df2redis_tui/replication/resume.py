@@ -74,6 +74,16 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
             job.records.event("warning", "resume", f"{text}: full sync")
             log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
             break
+        if checkpoint.batches >= 0:
+            ran = await job.patiently(lambda flow=state.flow: _read(job, job.keys.batches(flow)))  # type: ignore[misc]
+            if ran != b"%d" % checkpoint.batches:
+                text = (
+                    f"a batch of FLOW {state.flow} that the target had refused was not sent again before the run ended"
+                )
+                full_sync_allowed(job, text)
+                job.records.event("warning", "resume", f"{text}: full sync")
+                log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+                break
         found.append(checkpoint)
     if len(found) < greeting.flows:
         job.noted.clean_up_due = True

@@ -89,7 +89,7 @@ class SessionPort:
         job = self._job
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
-            keys = [job.keys.flow(flow) for flow in range(job.noted.flows)]
+            keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]
             async with job.checkpointing:
                 await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
             job.noted.flows = len(job.flows)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from df2redis_tui.demo.session import State
 from tests.faults.trial import Trial
 from tests.support.program import wait_until
 
@@ -18,6 +19,12 @@ Rounds = Callable[[int, int], int]
 def sessions(it: Trial, count: int) -> None:
     """Until so many sessions have begun."""
     wait_until(lambda: it.source.look_alike.replication.sessions_begun >= count, 60)
+
+
+def stable(it: Trial) -> None:
+    """Until a session is in stable sync: a TAKEOVER is refused before."""
+    held = it.source.look_alike.journal.sessions
+    wait_until(lambda: any(session.state is State.STABLE_SYNC for session in list(held.values())), 60)
 
 
 @contextmanager
@@ -35,6 +42,7 @@ def test_a_takeover_needs_no_full_sync(trial: Begin, rounds: Rounds, version: st
     it.start()
     for turn in range(rounds(2, 8)):
         it.pause(0.3, 1.0)
+        stable(it)
         it.source.run(it.source.look_alike.fail_over(down=0.2))
         sessions(it, turn + 2)
         it.wait_moving()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -187,4 +188,36 @@ def test_the_backlog_is_lost_again_and_again(trial: Begin, rounds: Rounds) -> No
         resyncs(it, turn + 2)
         it.source.do(lambda: setattr(source, "refuse_partial", False))
         it.pause(0.0, 1.5)
+    it.finish()
+
+
+def test_a_clean_up_that_is_still_due_does_not_empty_the_target_of_a_resume(trial: Begin) -> None:
+    """Up to 1.34 a partial sync begins like a full one, but brings the missed records only."""
+    it = trial(source={"version": "df-v1.34.0", "backlog": 100_000})
+    fill(it)
+    it.start()
+    it.kill()
+    with it.standalone.servers[0].client() as client:  # as if it had died between a resync and its clean-up
+        record = json.loads(client.get("df2redis:default:job"))
+        client.set("df2redis:default:job", json.dumps(record | {"clean_up": True}))
+    it.start()
+    it.program.wait_for("clean-up:")
+    it.finish()
+    assert it.source.full_syncs == 1
+
+
+def test_connections_of_flows_that_are_no_more_are_ended(trial: Begin) -> None:
+    it = trial()
+    it.start()
+    with it.standalone.servers[0].client() as client:
+        names = {line["name"] for line in client.client_list()}
+        last = next(name for name in names if name.endswith(":2"))
+        it.kill()
+        late = it.standalone.servers[0].client()  # what the dead process wrote is still on its way
+        late.client_setname(last)
+        come_back(it, 2)
+        it.start(wait=False)
+        resyncs(it, 2)
+        assert last not in {line["name"] for line in client.client_list()}
+        late.close()
     it.finish()

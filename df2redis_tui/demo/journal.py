@@ -53,6 +53,7 @@ class Journal:
         self.room.set()
         self.writable = asyncio.Event()
         self.writable.set()
+        self._backlog = backlog
         self._omit = omit
         self._stall_timeout = stall_timeout
         self._output_limit = output_limit
@@ -64,6 +65,12 @@ class Journal:
         self._slow_since: dict[FlowStream, float] = {}
         self._progress = asyncio.Condition()
         self.mirror: Mirror
+
+    def begin_anew(self, shards: int) -> None:
+        """As in a new process: LSNs from 1, nothing journalled yet. No session may be alive."""
+        self.shards = [Shard(index, self._backlog) for index in range(shards)]
+        self._rewriter = Rewriter(self.release, lambda key: shard_of(key, shards))
+        self.enabled = False
 
     def mark_dirty(self, flow: FlowStream) -> None:
         self._dirty.add(flow)

@@ -33,6 +33,7 @@ class Replication:
         self._source = source
         self.sessions_begun = 0
         self.full_syncs = 0
+        self.failover_partials = 0  # FLOWs that were granted the journal of the former master
         self.early_startstable = 0  # STARTSTABLE that found the snapshot running: an outage on a real master
 
     async def answer(self, client: Client, name: bytes, args: list[bytes]) -> bytes | None:
@@ -127,6 +128,8 @@ class Replication:
 
     def _new_session(self, client: Client) -> bytes:
         source = self._source
+        if source.is_replica and source.release.since(24):
+            return error("ERR Replicating a replica is unsupported")
         if client.session is not None:
             source.journal.cancel(client.session, "a new one was asked for")
         self.sessions_begun += 1
@@ -182,12 +185,18 @@ class Replication:
             resume_at = _integer(args[5])
             if resume_at is None:
                 return _NOT_INTEGER
-        if len(args) == 7 and len(args[6].split(b"-")) != len(session.flows):
-            return SYNTAX
+        if len(args) == 7 and args[5].decode("ascii", "replace") == (source.former_master_id or None):
+            vector = [_integer(lsn) for lsn in args[6].split(b"-")]
+            if len(vector) != len(session.flows):
+                return SYNTAX
+            resume_at = vector[index]
+            if resume_at is None:
+                return _NOT_INTEGER
         shard = source.journal.shards[index]
         partial = source.release.partial in ("raw", "legacy") and not source.refuse_partial
         granted = resume_at is not None and partial and source.journal.enabled and shard.holds(resume_at)
         source.journal.enabled = True
+        self.failover_partials += granted and len(args) == 7
         token = secrets.token_hex(20).encode()
         flow = FlowStream(
             shard,
@@ -215,7 +224,8 @@ class Replication:
         if granted and raw:
             self._source.crash("DFLY SYNC with a FLOW that was granted PARTIAL")
             return b""
-        self.full_syncs += 1
+        if len(granted) < len(session.flows):
+            self.full_syncs += 1
         await self._source.journal.begin_full_sync(session, self._source.snapshot_pace)
         return OK if session.sync_id in self._source.journal.sessions else error("ERR syncid not found")
 

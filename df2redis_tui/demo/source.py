@@ -41,6 +41,8 @@ _BACKEND_OPTIONS: Final = (
     "1",
     "--hll-sparse-max-bytes",  # a Dragonfly keeps every HyperLogLog dense
     "0",
+    "--set-max-listpack-entries",  # and no set as a listpack: its type 20 means JSON (§3.4)
+    "0",
     "--rdbcompression",
     "no",
 )
@@ -52,7 +54,8 @@ class LookAlike:
 
     Counters for tests: `crashes` (things that would have ended a real master), `stray_replies` (replies that a client
     provoked inside a FLOW's stream). Faults: `cut_flow`, `cut_control`, `hold_flow`, `release_flow`, `delay_flows`,
-    `reading` (an Event: clear it and no client is read), `refuse_partial`, `restart`.
+    `reading` (an Event: clear it and no client is read), `refuse_partial`, `is_replica`, `restart`,
+    `fail_over`, `lose_master`.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class LookAlike:
         self.crashes = 0
         self.stray_replies = 0
         self.master_id = secrets.token_hex(20)
+        self.former_master_id = ""
+        self.is_replica = False  # fault switch: it may not be replicated, as before its promotion
         self.taken_over = False
         self.paused_until = 0.0
         self.reading = asyncio.Event()
@@ -237,17 +242,48 @@ class LookAlike:
         found = [session.flows[index] for session in self.journal.sessions.values()]
         return [flow for flow in found if flow is not None]
 
-    async def restart(self, *, down: float = 0.0) -> None:
+    async def restart(self, *, down: float = 0.0, flows: int | None = None, same_id: bool = False) -> None:
         """A new process with the same data on the same port: new master id, no sessions, LSNs from 1, no backlog."""
         self._server.close()
         self._drop_clients()
         await self.journal.barrier()
-        self.master_id = secrets.token_hex(20)
-        self.journal.enabled = False
+        self.master_id = self.master_id if same_id else secrets.token_hex(20)
+        self.former_master_id = ""
+        self.journal.begin_anew(flows or len(self.journal.shards))
+        await asyncio.sleep(down)
+        self.taken_over = False
+        await self._listen()
+
+    async def fail_over(self, *, timeout: float = 5.0, down: float = 0.0) -> None:
+        """A replica of this server takes it over (DFLY TAKEOVER) and answers on its port from then on.
+
+        It has the same data and goes on with the same LSNs. Its backlog began with the takeover (§2.5, §5.4).
+        """
+        self.taken_over = True
+        # Running commands end, and nothing expires any more.
+        await self.ask_backend(b"CLIENT", b"PAUSE", b"%d" % (timeout * 2000), b"WRITE")
+        await self.journal.catch_up(await self.backend_offset())
+        await self.journal.ping_all()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while any(session.lag() > 0 for session in self.journal.sessions.values()):
+                    self.acknowledged.clear()
+                    await self.acknowledged.wait()
+        await self._promote(down)
+
+    async def lose_master(self, *, down: float = 0.0) -> None:
+        """The process dies, and a replica is made the master (REPLICAOF NO ONE): nobody waited for anybody."""
+        await self._promote(down)
+
+    async def _promote(self, down: float) -> None:
+        self._server.close()
+        self._drop_clients()
+        await self.journal.barrier()
+        self.former_master_id, self.master_id = self.master_id, secrets.token_hex(20)
         for shard in self.journal.shards:
-            shard.next_lsn = 1
             shard.backlog.clear()
         await asyncio.sleep(down)
+        await self.ask_backend(b"CLIENT", b"UNPAUSE")
         self.taken_over = False
         await self._listen()
 

@@ -40,6 +40,11 @@ def error_text(reply: object) -> str:
     return printable(str(reply).encode("utf-8", "backslashreplace"))
 
 
+def not_now(text: str) -> bool:
+    """Whether an error says that the source serves nobody just now: it loads, or a replica takes it over (§2.5)."""
+    return text.startswith("LOADING") or "TAKEN OVER" in text
+
+
 async def open_source(source: Endpoint, what: str, *, receive_buffer: int | None = None) -> RespConnection:
     """A connection that has passed AUTH. `what` names it in errors. Raises SourceLost or SourceError."""
     host, port = source.hosts[0]
@@ -49,7 +54,10 @@ async def open_source(source: Endpoint, what: str, *, receive_buffer: int | None
         try:
             reply = await connection.authenticate(source)
             if is_error(reply):
-                raise SourceError(f"source {source.label} refused the password: {error_text(reply)}")
+                text = error_text(reply)
+                if not_now(text):
+                    raise SourceLost(f"source {source.label} is loading its data or being taken over: {text}")
+                raise SourceError(f"source {source.label} refused the password: {text}")
         except BaseException:
             await connection.aclose()
             raise
@@ -79,8 +87,8 @@ class Control:
         reply = await self.call(*args, timeout=timeout)
         if reply not in (b"OK", "OK"):
             text = error_text(reply)
-            if text.startswith("LOADING"):
-                raise SourceLost(f"source {self._source.label} is loading its data: {text}")
+            if not_now(text):
+                raise SourceLost(f"source {self._source.label} is loading its data or being taken over: {text}")
             if "syncid not found" in text:  # the master ended the session on its own (§2.3)
                 raise SourceLost(f"source {self._source.label} ended the session: {text}")
             command = " ".join(str(a) for a in args[:2])
@@ -92,8 +100,8 @@ class Control:
         pong = await self.call("PING")
         if is_error(pong):
             text = error_text(pong)
-            if text.startswith("LOADING"):
-                raise SourceLost(f"source {label} is loading its data: {text}")
+            if not_now(text):
+                raise SourceLost(f"source {label} is loading its data or being taken over: {text}")
             if text.startswith("NOAUTH"):
                 raise SourceError(f"source {label} asks for a password: give one in the URL, a file or the environment")
             raise SourceError(f"source {label} refused PING: {text}")
@@ -102,8 +110,11 @@ class Control:
         reply = await self.call("REPLCONF", "capa", "dragonfly")
         if is_error(reply):
             text = error_text(reply)
+            if not_now(text):
+                raise SourceLost(f"source {label} is loading its data or being taken over: {text}")
             if "eplicating a replica" in text:
-                raise SourceError(f"source {label} is itself a replica: point --source at its master")
+                # In the middle of a failover it may be the next master.
+                raise SourceLost(f"source {label} is itself a replica: point --source at its master")
             raise SourceError(f"source {label} refused to be replicated: {text}")
         if not isinstance(reply, list) or len(reply) < 3:
             raise SourceError(

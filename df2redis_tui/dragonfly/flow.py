@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import anyio
 from anyio.abc import ByteStream
 
-from df2redis_tui.dragonfly.control import Greeting, error_text, open_source
+from df2redis_tui.dragonfly.control import Greeting, error_text, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import READ_SIZE, Arg, PeerLost, encode, is_error
 
 RECEIVE_BUFFER = 10 * 1024**2  # buys time before the source's writers block (§6)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a partial sync begins: the next LSN wanted of every FLOW, counted in the journal of `master_id`.
+
+    That may be a former master which the source has replaced (the failover form of DFLY FLOW, §5.4).
+    """
+
+    master_id: str
+    positions: tuple[int, ...]
+
+    def is_failover(self, greeting: Greeting) -> bool:
+        return self.master_id != greeting.master_id
+
+    def arguments(self, greeting: Greeting, flow: int) -> list[Arg]:
+        """What DFLY FLOW is given behind the FLOW's number."""
+        if self.is_failover(greeting):
+            return [self.master_id, "-".join(map(str, self.positions))]
+        return [self.positions[flow]]
 
 
 class FlowConnection:
@@ -26,20 +48,23 @@ class FlowConnection:
         self._send_lock = anyio.Lock()
 
     @classmethod
-    async def open(cls, source: Endpoint, greeting: Greeting, flow: int, lsn: int | None) -> FlowConnection:
-        """Connect, AUTH, DFLY FLOW, read FULL or PARTIAL. `lsn` asks for a partial sync from there."""
+    async def open(cls, source: Endpoint, greeting: Greeting, flow: int, resume: Resume | None) -> FlowConnection:
+        """Connect, AUTH, DFLY FLOW, read FULL or PARTIAL. `resume` asks for a partial sync."""
         connection = await open_source(source, f"FLOW {flow}", receive_buffer=RECEIVE_BUFFER)
         try:
             args: list[Arg] = ["DFLY", "FLOW", greeting.master_id, greeting.sync_id, flow]
-            if lsn is not None:
-                args.append(lsn)
+            if resume is not None:
+                args += resume.arguments(greeting, flow)
             try:
                 reply, read = await connection.call_then_stream(*args)
             except PeerLost as lost:
                 raise SourceLost(f"source {source.label}: FLOW {flow}: {lost}") from None
             if is_error(reply):
                 text = error_text(reply)
-                if "syncid not found" in text or "bad master id" in text or text.startswith("LOADING"):
+                if resume is not None and resume.is_failover(greeting) and "syntax error" in text:
+                    reply = [b"FULL", bytes(40)]  # it does not understand these positions (§5.4)
+            if is_error(reply):
+                if "syncid not found" in text or "bad master id" in text or not_now(text):
                     raise SourceLost(f"source {source.label}: FLOW {flow}: session ended: {text}")
                 raise SourceError(f"source {source.label} refused FLOW {flow}: {text}")
             if not isinstance(reply, list) or len(reply) != 2 or not all(isinstance(r, bytes) for r in reply):

@@ -39,8 +39,10 @@ class GlobalBarrier:
             await self._released.wait()
             return
         self.executing = True
-        await execute(dict(self._arrived))
-        self.executing = False
+        try:
+            await execute(dict(self._arrived))
+        finally:
+            self.executing = False
         self._arrived.clear()
         released, self._released = self._released, anyio.Event()
         released.set()

@@ -44,6 +44,10 @@ class JobKeys:
     def flow(self, flow: int) -> bytes:
         return self.flows + b"%d" % flow
 
+    def batches(self, flow: int) -> bytes:
+        """On a standalone target: how many transactions of this FLOW have run."""
+        return self._tagged + b"batches:%d" % flow
+
     @property
     def lease(self) -> bytes:
         return self._tagged + b"lease"
@@ -69,6 +73,7 @@ class Checkpoint:
     seq: int
     rereads: tuple[tuple[int, bytes], ...] = ()
     refusals: str = ""  # on a cluster: how often its servers had refused anything, before what is behind `lsn` was sent
+    batches: int = -1  # on one server: how many transactions had to have run with this one; -1 = not said
 
     @classmethod
     def parse(cls, raw: object) -> Checkpoint | None:
@@ -86,6 +91,7 @@ class Checkpoint:
                 int(found["seq"]),
                 tuple((int(db), base64.b64decode(key)) for db, key in found.get("rereads", ())),
                 str(found.get("refusals", "")),
+                int(found.get("batches", -1)),
             )
         except (ValueError, KeyError, TypeError):
             return None
@@ -95,6 +101,9 @@ class FlowLedger:
     """The checkpoint writer of one FLOW on a standalone target (the `Ledger` port of the router).
 
     `rereads(position)` gives the keys that a resume from there has to read again.
+
+    A transaction may be refused (OOM, BUSY) while the next one, sent right behind it, runs and takes the checkpoint
+    further. So each of them counts on the target, and the checkpoint says how many there have to be.
     """
 
     exact = True  # nothing that was applied is ever sent again
@@ -108,14 +117,20 @@ class FlowLedger:
         self._run = run
         self._lsn = 0
         self._seq = 0
+        self._batches_key = keys.batches(flow)
+        self._batches = 0  # transactions sent that have run or will run
+        self.counting = encode("INCR", self._batches_key)  # goes with every transaction
 
     def begin(self, master_id: str, lsn: int) -> None:
         """A session begins; 0 = with a full sync, which can't be resumed."""
         self.master_id = master_id
         self._lsn = lsn
+        if not lsn:
+            self._batches = 0
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """The next session begins where this checkpoint of an earlier run stands."""
+        self._batches = max(0, checkpoint.batches)
 
     def checkpoint(self, batch: Batch) -> bytes | None:
         if batch.position < 0:
@@ -124,6 +139,7 @@ class FlowLedger:
         if not batch.position and not batch.once:
             return None  # snapshot values replace: sending them twice does no harm
         self._seq = batch.seq
+        self._batches += batch.commands > 0
         return self.record(batch.position)
 
     def record(self, lsn: int) -> bytes:
@@ -148,7 +164,11 @@ class FlowLedger:
 
     def _more(self, lsn: int) -> bytes:
         """Further JSON members of a record."""
-        return b""
+        return b',"batches":%d' % self._batches
+
+    def kept(self) -> list[bytes]:
+        """What has to be written again, beside the record, when everything on the target goes."""
+        return [encode("SET", self._batches_key, self._batches)]
 
     def passed(self, lsn: int) -> None:
         """A global command moved the FLOW to `lsn`."""
@@ -157,6 +177,21 @@ class FlowLedger:
     async def applied_seq(self, connection: RespConnection) -> int:
         found = await self.read(connection)
         return found.seq if found is not None and found.run == self._run else 0
+
+    async def missing(self, connection: RespConnection) -> int:
+        """How many of the transactions sent have not run; what is sent from now on counts from there."""
+        ran = await self.ran(connection)
+        sent, self._batches = self._batches, ran
+        return sent - ran
+
+    async def ran(self, connection: RespConnection) -> int:
+        """How many transactions of this FLOW the target has run. Raises PeerLost, TargetLost, TargetError."""
+        reply = await connection.call("GET", self._batches_key)
+        if is_error(reply):
+            text = error_text(reply)
+            kind = TargetLost if verdict(text) is Verdict.RETRY else TargetError
+            raise kind(f"target refused to read the number of batches: {text}")
+        return int(reply) if isinstance(reply, bytes) and reply.isdigit() and len(reply) < 19 else 0
 
     async def read(self, connection: RespConnection) -> Checkpoint | None:
         """Raises PeerLost, TargetError."""

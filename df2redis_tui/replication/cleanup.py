@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import anyio
 
-from df2redis_tui.dragonfly.control import error_text, open_source
+from df2redis_tui.dragonfly.control import error_text, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.target_keys import Scanned
@@ -50,7 +50,7 @@ async def find_leftovers(
         for key, exists in zip(mine, replies, strict=True):
             if is_error(exists):
                 why = error_text(exists)
-                if why.startswith("LOADING"):
+                if not_now(why):
                     raise SourceLost(f"source {source.label}: clean-up connection: {why}")
                 raise SourceError(f"the source does not say which keys it has: {why}")
             looked += 1
@@ -105,9 +105,14 @@ async def clean_up(job: JobState) -> None:
 
 
 def is_ours(job: JobState, db: int, key: bytes) -> bool:
-    """Whether the job may remove this key of the target."""
+    """Whether the job wrote this key of the target, so that the source has it in the database of this number."""
     if job.target.router.cluster and job.settings.db_policy == "merge-into-0":
         return False  # it may be of another database of the source
+    return may_go(job, db, key)
+
+
+def may_go(job: JobState, db: int, key: bytes) -> bool:
+    """Whether a new full sync may remove this key of the target."""
     return not key.startswith(f"{job.settings.checkpoint_prefix}:".encode()) and job.ours(db, key)
 
 

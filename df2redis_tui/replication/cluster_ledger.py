@@ -83,6 +83,9 @@ class ClusterLedger(FlowLedger):
         refusals = self._refusals_before if self.resuming else self.baseline.at(lsn)
         return b',"refusals":"%b"' % refusals.encode()
 
+    def kept(self) -> list[bytes]:
+        return []
+
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         # What has no LSN of its own (a value read again) stands behind the record before it.
         lsn = max(lsn, self._early.get(slot, 0)) if lsn else self._lsns.get(slot, 0)

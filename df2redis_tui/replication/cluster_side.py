@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
-from df2redis_tui.errors import ConfigError, NotCopied, TargetError, TargetLost
+from df2redis_tui.errors import ConfigError, TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.fence import connection_name, fence
@@ -42,7 +42,6 @@ class ClusterTarget:
         self.facts: tuple[NodeFacts, ...] = ()
         self.existing_keys = 0
         self._caps: Capabilities | None = None
-        self._source_databases: set[int] = set()
 
     @property
     def caps(self) -> Capabilities:
@@ -140,8 +139,7 @@ class ClusterTarget:
 
     def check_source(self, databases: Iterable[int]) -> None:
         """TargetError when the source uses databases that a cluster does not have and --db-policy is fail."""
-        self._source_databases = set(databases)
-        above = sorted(self._source_databases - {0})
+        above = sorted(set(databases) - {0})
         if above and self._settings.db_policy == "fail":
             several = f"databases {', '.join(map(str, above[:8]))}" if len(above) > 1 else f"database {above[0]}"
             raise TargetError(
@@ -177,13 +175,13 @@ class ClusterTarget:
 
     def _flushes(self, db: int) -> bool:
         """Whether FLUSHDB of this source's database empties the cluster."""
-        if self._settings.db_policy != "merge-into-0":
-            return db == 0
-        if self._source_databases - {db}:
-            raise NotCopied(
-                f"FLUSHDB of db {db}: with --db-policy merge-into-0 its keys can't be told from those of others"
-            )
-        return True
+        return db == 0 and self._settings.db_policy != "merge-into-0"
+
+    def can_not_run(self, item: Global) -> str:
+        """Why only a full sync does here what this command does on the source; "" when `run_global` can."""
+        if item.args[0].upper() != b"FLUSHDB" or self._settings.db_policy != "merge-into-0":
+            return ""
+        return f"FLUSHDB of db {item.db} on the source, whose keys --db-policy merge-into-0 mixed with those of others"
 
     async def _flush(self, kept: list[bytes]) -> None:
         """FLUSHALL on every master. The one that holds the job's own keys gets them back in the same transaction."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
+
+import anyio.to_thread
 
 from df2redis_tui.errors import TargetError
 from df2redis_tui.replication.target_keys import Scanned
 from df2redis_tui.streams import RespConnection
+from df2redis_tui.translate.old_keys import OldKeys
+
+log = logging.getLogger(__name__)
 
 DIGEST = 12  # bytes
 LIMIT = 10_000_000  # digests held in memory, about 80 bytes each
@@ -26,6 +32,16 @@ class ExistingKeys:
 
     def __contains__(self, key: tuple[int, bytes]) -> bool:
         return _digest(*key) in self._seen
+
+    def mark(self, db: int, key: bytes) -> bytes | None:
+        """The digest of a key, None when it is not one of these."""
+        digest = _digest(db, key)
+        return digest if digest in self._seen else None
+
+    def without(self, digests: set[bytes]) -> ExistingKeys:
+        rest = ExistingKeys()
+        rest._seen = self._seen - digests
+        return rest
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -59,3 +75,48 @@ class ExistingKeys:
                     )
 
             await target.scan(db, note)
+
+
+class OldValues:
+    """The `OldKeys` of a job, over its full syncs and its runs (--on-existing overwrite).
+
+    `path` keeps what a finished full sync has not replaced. A run that resumes does not know what the journal has
+    replaced since: the first time it meets such a key it reads it from the source. Without the file that goes for all.
+    """
+
+    def __init__(self, held: ExistingKeys, path: Path, *, unknown: bool = False) -> None:
+        self.keys = OldKeys(held)
+        self._held = held
+        self._path = path
+        self._unknown = unknown  # which keys were there is not known any more
+        self._saved = False
+
+    async def begin_full_sync(self, target: Scanned, prefix: bytes) -> None:
+        """Every key that was there may be in the way again. Raises TargetError, TargetLost."""
+        await anyio.to_thread.run_sync(lambda: self._path.unlink(missing_ok=True))
+        if self._unknown:
+            await self._held.read(target, prefix)
+        self.keys.held, self.keys.certain, self._saved = self._held, True, False
+        self.keys.gone.clear()
+
+    async def resume(self) -> None:
+        """The job goes on behind a finished full sync of an earlier run."""
+        rest = ExistingKeys()
+        try:
+            known = await anyio.to_thread.run_sync(rest.load, self._path)
+        except OSError as error:
+            known = False
+            log.warning("State file", extra={"fields": {"path": str(self._path), "reason": error.strerror}})
+        self.keys.held = rest if known else self._held
+        self.keys.certain, self._saved = False, known
+
+    async def full_sync_done(self) -> None:
+        """Keep what is left; to be called at any time behind the full sync."""
+        if self._saved or not self.keys.certain:
+            return
+        rest = self._held.without(self.keys.gone)
+        try:
+            await anyio.to_thread.run_sync(rest.save, self._path)
+        except OSError as error:
+            log.warning("State file", extra={"fields": {"path": str(self._path), "reason": error.strerror}})
+        self._saved = True

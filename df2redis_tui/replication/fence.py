@@ -22,17 +22,19 @@ def connection_name(keys: JobKeys, what: int | str) -> str:
     return f"df2redis:{hashlib.blake2b(keys.start, digest_size=6).hexdigest()}:{what}"
 
 
-async def fence(connection: RespConnection, name: str) -> str:
+async def fence(connection: RespConnection, name: str, *, whole_job: bool = False) -> str:
     """End the older connections of this name, then bear it. Returns why that can't be done, else "".
 
-    Raises PeerLost.
+    `whole_job`: those of all its FLOWs too, of which an earlier run may have had more. Raises PeerLost.
     """
+    job = name.rpartition(":")[0].encode() + b":"
     listed = await connection.call("CLIENT", "LIST")
     if not isinstance(listed, bytes):
         return error_text(listed)
     for line in listed.splitlines():
         fields = dict(word.partition(b"=")[::2] for word in line.split(b" "))
-        if fields.get(b"name") == name.encode() and fields.get(b"id", b"").isdigit():
+        theirs = fields.get(b"name", b"")
+        if (theirs == name.encode() or (whole_job and theirs.startswith(job))) and fields.get(b"id", b"").isdigit():
             reply = await connection.call("CLIENT", "KILL", "ID", fields[b"id"])
             if is_error(reply):
                 return error_text(reply)

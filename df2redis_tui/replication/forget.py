@@ -59,7 +59,7 @@ async def forget(settings: Settings) -> Forgotten:
 
 def _remove_files(settings: Settings) -> list[str]:
     removed: list[str] = []
-    for ending in ("json", "existing", "spool"):
+    for ending in ("json", "existing", "old", "spool"):
         path: Path = settings.state_dir / f"{settings.job}.{ending}"
         try:
             if path.is_dir():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from df2redis_tui.errors import printable
+from df2redis_tui.errors import ResyncNeeded, printable
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.flow_checkpoints import records_of
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.resume import full_sync_allowed
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,15 @@ def global_of(job: JobState, state: FlowState) -> Callable[[Global], Awaitable[N
 async def _run_global(job: JobState, arrived: dict[int, Global]) -> None:
     item = arrived[0]
     text = printable(b" ".join(item.args))
-    records = [state.ledger.record(arrived[state.flow].next_lsn) for state in job.flows if state.ledger is not None]
+    if why := job.target.can_not_run(item):
+        full_sync_allowed(job, why)
+        raise ResyncNeeded(why, item.db)
+    records = [
+        wire
+        for state in job.flows
+        if state.ledger is not None
+        for wire in (state.ledger.record(arrived[state.flow].next_lsn), *state.ledger.kept())
+    ]
     await globally(job, item, records)
     for state in job.flows:
         state.passed_global(arrived[state.flow].next_lsn)

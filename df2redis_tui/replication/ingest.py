@@ -15,6 +15,7 @@ from df2redis_tui.dragonfly.rdb.stream import SnapshotDecoder
 from df2redis_tui.dragonfly.records import (
     OP_FIN,
     OP_LSN,
+    OP_PING,
     Aux,
     Blob,
     Entry,
@@ -91,6 +92,7 @@ class Ingest:
         deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
     ) -> None:
         self.flow = connection.flow
+        self.ends_with_ping = False  # the newest record read
         self._connection = connection
         self._channel = channel
         self._translate = translators
@@ -231,6 +233,9 @@ class Ingest:
 
     async def _entries(self, entries: list[Entry], arrived: float) -> None:
         """Entries with LSNs from the current position on."""
+        last = next((entry.op for entry in reversed(entries) if entry.op not in (OP_LSN, OP_FIN)), None)
+        if last is not None:
+            self.ends_with_ping = last == OP_PING
         start = first = self._position
         begin = 0
         cuts = self._rereads.cuts(first, first + len(entries)) if self._rereads.active else []

@@ -130,7 +130,7 @@ async def _watch_lag(job: JobState) -> None:
     while True:
         await anyio.sleep(0.1)
         stable = job.phase is Phase.STABLE_SYNC and bool(job.flows)
-        if stable and all(state.idle() for state in job.flows):
+        if stable and all(state.idle() and not state.unread() for state in job.flows):
             job.caught_up_since = job.caught_up_since or time.monotonic()
         else:
             job.caught_up_since = None

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Protocol
 
+from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.errors import TargetError
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.settings import Settings
@@ -31,6 +32,7 @@ class JobRecord:
         self.cleaning = False
         self.existing_keys = 0  # that the target held before the job began
         self.refusal = ""  # what an earlier run of this job stopped at
+        self.flows = 0  # so many FLOWs may have checkpoints on the target
         self._settings = settings
         self._keys = keys
         self._target = target
@@ -45,8 +47,12 @@ class JobRecord:
             self.started = int(found["started"])
             self.existing_keys = int(found["existing"])
             self.refusal = str(found.get("refusal", ""))
+            self.saw_flows(int(found.get("flows", 0)))
         except (ValueError, KeyError, TypeError):
             self.clean_up_due = True
+
+    def saw_flows(self, flows: int) -> None:
+        self.flows = max(self.flows, min(flows, MAX_FLOWS))
 
     def command(self) -> bytes:
         """The command that notes on the target that this job wrote to it, and what it still has to remove there."""
@@ -58,6 +64,7 @@ class JobRecord:
                 "clean_up": self.clean_up_due or self.cleaning,
                 "existing": self.existing_keys,
                 "refusal": self.refusal,
+                "flows": self.flows,
             }
         )
         return encode("SET", self._keys.job_record, value)

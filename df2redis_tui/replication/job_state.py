@@ -12,13 +12,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Greeting
-from df2redis_tui.errors import TargetLost
+from df2redis_tui.errors import ResyncNeeded, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.dispatch import Gate
 from df2redis_tui.pipeline.knobs import default_flush_interval
 from df2redis_tui.pipeline.limiter import RateLimit
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.existing import OldValues
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
@@ -66,6 +67,8 @@ class JobState:
         self.barrier: GlobalBarrier | None = None
         self.ownership = Ownership(1)
         self.spared: KeyChoice | None = None
+        self.old: OldValues | None = None
+        self.followed = ""  # id of the master whose journal the FLOWs' positions count
         self.tasks: TaskGroup | None = None  # of the run
         self.pipes: TaskGroup | None = None  # of the session
         self.session_scope: anyio.CancelScope | None = None
@@ -116,6 +119,8 @@ class JobState:
         """A pipeline's error ends the run; it is noted first, so that nobody waits for a drain that can't come."""
         try:
             await run()
+        except ResyncNeeded:
+            raise
         except (Exception, BaseExceptionGroup) as error:
             self.fatal = self.fatal or error
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from df2redis_tui.errors import ConfigError, TargetError
-from df2redis_tui.replication.existing import ExistingKeys
+from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.job_state import JobState
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ async def _note_existing(job: JobState) -> None:
             raise ConfigError(f"can't read {path}: {error.strerror}") from None
         if not known:
             none_before = job.noted.existing_keys == 0
+            if settings.on_existing == "overwrite" and not settings.target_owned and not none_before:
+                job.old = OldValues(existing, path.with_name(f"{settings.job}.old"), unknown=True)
             job.ours = lambda db, key: settings.target_owned or none_before
             return
     elif held:
@@ -54,6 +56,10 @@ async def _note_existing(job: JobState) -> None:
             await existing.read(job.target, f"{settings.checkpoint_prefix}:".encode())
         if settings.on_existing == "skip":
             text = f"{where}: they are left alone (--on-existing skip)"
+        elif settings.target_owned:
+            # What is new on the source may come as an INCR or HSET alone, which must not meet an old value.
+            job.noted.clean_up_due = True
+            text = f"{where}: they are removed (--target-owned)"
         else:
             text = f"{where}: those of the same name are overwritten (--on-existing overwrite)"
         job.records.event("warning", "target", text)
@@ -64,5 +70,8 @@ async def _note_existing(job: JobState) -> None:
         except OSError as error:
             raise ConfigError(f"can't write {path}: {error.strerror}") from None
     if settings.on_existing == "skip" and len(existing):
-        job.spared = lambda db, key: (db, key) in existing
+        cluster = job.target.router.cluster
+        job.spared = lambda db, key: (0 if cluster else db, key) in existing
+    elif settings.on_existing == "overwrite" and len(existing):
+        job.old = OldValues(existing, path.with_name(f"{settings.job}.old"))
     job.ours = lambda db, key: settings.target_owned or (db, key) not in existing

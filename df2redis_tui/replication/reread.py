@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from df2redis_tui.dragonfly.control import error_text, open_source
+from df2redis_tui.dragonfly.control import error_text, not_now, open_source
 from df2redis_tui.dragonfly.records import Value
 from df2redis_tui.errors import SourceError, SourceLost, printable
 from df2redis_tui.settings import Endpoint
@@ -19,6 +19,7 @@ from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 
 log = logging.getLogger(__name__)
 
+LATER = 0.5  # seconds
 FOOTER = 10  # bytes behind the value in a DUMP: version and CRC64
 
 
@@ -129,6 +130,7 @@ class Rereads:
         self._reader = reader
         self._pending: dict[tuple[int, bytes], _Pending] = {}
         self._written: dict[tuple[int, bytes], int] = {}  # position behind which the value went out
+        self._not_before = 0.0  # monotonic: the source answers nobody until then
 
     @property
     def active(self) -> bool:
@@ -140,7 +142,8 @@ class Rereads:
 
     @property
     def unresolved(self) -> bool:
-        return any(p.a is None for p in self._pending.values())
+        """Whether to `ask` now."""
+        return any(p.a is None for p in self._pending.values()) and time.monotonic() >= self._not_before
 
     def request(self, db: int, keys: tuple[bytes, ...], reason: str) -> None:
         """Everything received so far of these keys is superseded by the re-read to come."""
@@ -214,7 +217,10 @@ class Rereads:
                 pending = self._pending.get(key)
                 if pending is None:
                     continue
-                if reading.problem:
+                if not_now(reading.problem):
+                    # It is being taken over, and puts what matters into the FLOWs now: they have to be read on.
+                    self._not_before = time.monotonic() + LATER
+                elif reading.problem:
                     del self._pending[key]
                     failed.append((key[0], key[1], f"{pending.reason}; a re-read failed: {reading.problem}"))
                 else:

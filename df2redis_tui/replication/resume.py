@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 
 from df2redis_tui.dragonfly.control import Greeting
+from df2redis_tui.dragonfly.flow import Resume
 from df2redis_tui.errors import SourceError, TargetError, printable
 from df2redis_tui.replication.checkpoint import Checkpoint
+from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import is_error
 from df2redis_tui.target.connection import error_text
@@ -14,13 +16,34 @@ from df2redis_tui.target.connection import error_text
 log = logging.getLogger(__name__)
 
 
-def positions(job: JobState, greeting: Greeting) -> list[int] | None:
+def positions(job: JobState, greeting: Greeting) -> Resume | None:
     """Where to resume, None when this source can't be resumed."""
     if len(job.flows) != greeting.flows:
         return None
     confirmed = [state.stats.lsn_confirmed for state in job.flows]
     found = [lsn for lsn in confirmed if lsn is not None]
-    return found if len(found) == greeting.flows else None
+    return Resume(job.followed, tuple(found)) if len(found) == greeting.flows else None
+
+
+def source_changed(job: JobState, greeting: Greeting) -> None:
+    """It is another process, or has another number of FLOWs. Raises SourceError when the policy is to stop."""
+    if succeeds(greeting, job.flows):
+        text = "the source was taken over by one of its replicas: a partial sync is asked for"
+        job.records.event("info", "reconnect", text)
+        log.info(text, extra={"fields": {"old": job.followed, "new": greeting.master_id}})
+        return
+    text = _another(job.followed, len(job.flows), greeting)
+    full_sync_allowed(job, text)
+    job.records.event("warning", "reconnect", f"{text}: full sync")
+    log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+    start_over(job)
+
+
+def _another(master_id: str, flows: int, greeting: Greeting) -> str:
+    """Why positions in the journal of that master, which had so many FLOWs, are worth nothing here."""
+    if flows != greeting.flows:
+        return f"the source has {greeting.flows} FLOWs now, it had {flows}"
+    return f"the source is another process now ({greeting.master_id[:8]}, it was {printable(master_id.encode(), 8)})"
 
 
 async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
@@ -40,17 +63,34 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
         await state.writer.ready()
         ledger = state.ledger
         checkpoint = Checkpoint.parse(await job.patiently(lambda key=ledger.key: _read(job, key)))  # type: ignore[misc]
-        if checkpoint is None or not checkpoint.lsn:
+        if checkpoint is None:
+            break
+        job.noted.saw_flows(checkpoint.flows)
+        if not checkpoint.lsn:
             break
         if checkpoint.flows != greeting.flows or checkpoint.master_id != greeting.master_id:
-            text = "the source is another process than the checkpoints'"
+            text = _another(checkpoint.master_id, checkpoint.flows, greeting)
             full_sync_allowed(job, text)
             job.records.event("warning", "resume", f"{text}: full sync")
+            log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
             break
+        if checkpoint.batches >= 0:
+            ran = await job.patiently(lambda flow=state.flow: _read(job, job.keys.batches(flow)))  # type: ignore[misc]
+            if ran != b"%d" % checkpoint.batches:
+                text = (
+                    f"a batch of FLOW {state.flow} that the target had refused was not sent again before the run ended"
+                )
+                full_sync_allowed(job, text)
+                job.records.event("warning", "resume", f"{text}: full sync")
+                log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+                break
         found.append(checkpoint)
     if len(found) < greeting.flows:
         job.noted.clean_up_due = True
         return
+    job.followed = greeting.master_id
+    if job.old is not None:
+        await job.old.resume()
     for state, checkpoint in zip(job.flows, found, strict=True):
         state.stats.lsn_confirmed = checkpoint.lsn
         state.cut_confirmed = True
@@ -72,6 +112,7 @@ async def _read(job: JobState, key: bytes) -> object:
 def start_over(job: JobState) -> None:
     """The next session is a full sync, over what earlier ones wrote."""
     job.noted.clean_up_due = job.noted.clean_up_due or bool(job.flows)
+    job.followed = ""
     for state in job.flows:
         state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
         state.lsn_checkpointed = None

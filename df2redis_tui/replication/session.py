@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Control, Greeting
-from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.dragonfly.flow import FlowConnection, Resume
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
@@ -67,7 +67,7 @@ class Session:
         source: Endpoint,
         events: SessionEvents,
         *,
-        resume: Callable[[Greeting], list[int] | None],
+        resume: Callable[[Greeting], Resume | None],
         client_id: str | None = None,
     ) -> None:
         self._source = source
@@ -90,10 +90,11 @@ class Session:
         try:
             greeting = self.greeting = await control.greet(self._client_id)
             self._flows = await self._events.greeted(greeting, control)
-            positions = self._resume(greeting) if greeting.takes_lsn else None
+            resume = self._resume(greeting) if greeting.takes_lsn else None
+            positions = list(resume.positions) if resume is not None else None
             for flow in range(greeting.flows):
-                lsn = positions[flow] if positions else None
-                connections.append(await FlowConnection.open(self._source, greeting, flow, lsn))
+                connection = await FlowConnection.open(self._source, greeting, flow, resume)
+                connections.append(connection)
             partial = [c.partial for c in connections]
             if positions is not None and not all(partial):
                 await self._events.partial_refused(partial)
@@ -115,7 +116,7 @@ class Session:
         positions: list[int] | None,
     ) -> None:
         raw = positions is not None and (greeting.release is None or greeting.release >= RAW_PARTIAL)
-        if not raw:
+        if positions is None:
             await self._events.before_full_sync()
         ingests = [
             self._events.ingest(state, connection, greeting, self)
@@ -127,8 +128,6 @@ class Session:
                 self._events.phase(Phase.BARRIER)
                 if greeting.release is None:
                     asked = raw = await self._takes_start_stable(control, greeting)
-                    if not raw:
-                        await self._events.before_full_sync()
             if positions is not None and (offsets := await control.offsets()) is not None:
                 for ingest in ingests:
                     if ingest.flow < len(offsets):

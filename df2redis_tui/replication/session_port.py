@@ -8,11 +8,11 @@ from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.errors import SourceError
 from df2redis_tui.replication.barrier import GlobalBarrier
-from df2redis_tui.replication.cleanup import is_ours
+from df2redis_tui.replication.cleanup import may_go
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.replication.resume import full_sync_allowed, read_checkpoints, start_over
+from df2redis_tui.replication.resume import read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.replication.wiring import make_flows, wire
@@ -40,11 +40,9 @@ class SessionPort:
         self._job.source_connected = True
         self._job.source_keys = await control.key_count()
         self._job.target.check_source(await control.databases())
-        if before is not None and (before.master_id != greeting.master_id or before.flows != greeting.flows):
-            text = "the source is another process now"
-            full_sync_allowed(self._job, text)
-            self._job.records.event("warning", "reconnect", f"{text}: full sync")
-            start_over(self._job)
+        followed = self._job.followed
+        if followed and (followed != greeting.master_id or len(self._job.flows) != greeting.flows):
+            source_changed(self._job, greeting)
         if len(self._job.flows) != greeting.flows:
             await make_flows(self._job, greeting)
         if before is None and self._job.continues:
@@ -88,11 +86,17 @@ class SessionPort:
 
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
-        keys = [state.ledger.key for state in self._job.flows if state.ledger is not None]
-        if keys:
-            async with self._job.checkpointing:
-                await self._job.patiently(lambda: self._job.noted.write(*(encode("DEL", key) for key in keys)))
-        if self._job.noted.clean_up_due:
+        job = self._job
+        if job.settings.exactly_once:
+            job.noted.saw_flows(len(job.flows))
+            keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]
+            async with job.checkpointing:
+                await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
+            job.noted.flows = len(job.flows)
+        if job.noted.clean_up_due:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
             log.info("Removing what an earlier full sync wrote")
-            await self._job.patiently(lambda: self._job.target.remove(lambda db, key: is_ours(self._job, db, key)))
+            await job.patiently(lambda: job.target.remove(lambda db, key: may_go(job, db, key)))
+        if (old := job.old) is not None:
+            prefix = f"{job.settings.checkpoint_prefix}:".encode()
+            await job.patiently(lambda: old.begin_full_sync(job.target, prefix))

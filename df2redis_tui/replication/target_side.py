@@ -142,19 +142,19 @@ class StandaloneTarget:
         raise AssertionError
 
     async def take_over(self, keys: JobKeys) -> str:
-        """The lease is ours: end the control connection of an earlier run. Returns why that can't be done, else ""."""
+        """The lease is ours: end all connections of an earlier run. Returns why that can't be done, else ""."""
         self._control_name = connection_name(keys, "control")
         async with self._one_at_a_time:
             try:
-                return await self._fence()
+                return await self._fence(whole_job=True)
             except PeerLost as lost:
                 await self._drop_control()
                 raise TargetLost(f"target {self.name}: {lost}") from None
 
-    async def _fence(self) -> str:
+    async def _fence(self, *, whole_job: bool = False) -> str:
         if not self._control_name or self._control is None:
             return ""
-        return await fence(self._control, self._control_name)
+        return await fence(self._control, self._control_name, whole_job=whole_job)
 
     async def _drop_control(self) -> None:
         if self._control is not None:
@@ -201,6 +201,10 @@ class StandaloneTarget:
                     f"({error_text(reply)}): raise its `databases` setting"
                 )
             self._databases.add(db)
+
+    def can_not_run(self, item: Global) -> str:
+        """Why only a full sync does here what this command does on the source; "" when `run_global` can."""
+        return ""
 
     async def run_global(
         self, item: Global, kept: Iterable[bytes], records: Iterable[bytes], spared: KeyChoice | None

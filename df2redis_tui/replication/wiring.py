@@ -37,6 +37,7 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
     for state in job.flows:
         if state.writer is not None:
             state.writer.stop()
+    job.noted.saw_flows(len(job.flows))
     job.flows = []
     for flow in range(greeting.flows):
         knobs = FlowKnobs(
@@ -74,6 +75,8 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     settings, caps = job.settings, job.target.caps
     assert state.writer is not None
     assert job.pipes is not None
+    job.followed = greeting.master_id
+    old = job.old.keys if job.old is not None else None
     dispatcher = state.dispatcher = Dispatcher(
         state.flow,
         state.knobs,
@@ -107,6 +110,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         payload_limit=settings.dead_letter_value_limit,
         db_policy=settings.db_policy,
         ownership=job.ownership,
+        old=old,
     )
     journal = JournalTranslator(
         caps,
@@ -120,6 +124,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         db_policy=settings.db_policy,
         skip=job.spared,
         old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
+        old=old,
     )
     state.merged = route and settings.db_policy == "merge-into-0"
     state.phase = Phase.FULL_SYNC

@@ -127,6 +127,9 @@ class ClusterRouter:
 
     # Repair
 
+    async def missing(self, ledger: Ledger) -> int:
+        return 0
+
     async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
         """Asks only the guards that were sent behind an unknown command: the others can't know of it."""
         places = _places(batch.blocks, (p.command for p in todo))

@@ -25,6 +25,7 @@ class Part:
     sent_at: float = 0.0
     failures: dict[int, str] = field(default_factory=dict)
     extra_error: str = ""  # of a SELECT or checkpoint that travelled along
+    aborted: bool = False  # its transaction did not run
     lost: bool = False  # the connection ended before all replies came
 
     @property
@@ -41,6 +42,7 @@ class Part:
             self.failures[command] = error
         elif command == EXEC:
             # The transaction did not run: none of its commands was applied.
+            self.aborted = True
             i = reply_index - 1
             while i >= 0 and self.layout[i] != MULTI:
                 if self.layout[i] >= 0:

@@ -27,6 +27,15 @@ class Ledger(Protocol):
         """Everything of this FLOW below `next_lsn` has been sent."""
         ...
 
+    @property
+    def counting(self) -> bytes:
+        """Standalone: the command that counts a transaction as run, in the transaction."""
+        ...
+
+    async def missing(self, connection: RespConnection) -> int:
+        """Standalone: how many of the transactions sent have not run; those to come count from there."""
+        ...
+
     async def applied_seq(self, connection: RespConnection) -> int:
         """The newest sending (`Batch.seq`) of this run that the target has recorded (0 = none)."""
         ...
@@ -87,6 +96,10 @@ class Router(Protocol):
         """Ask the target which commands of unknown fate it has applied. Returns the keys for which it can't tell."""
         ...
 
+    async def missing(self, ledger: Ledger) -> int:
+        """How many transactions did not run (none on a cluster, where the guards tell). Nothing may be in flight."""
+        ...
+
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
         """Send those commands whose slot is on its way between nodes one at a time; returns the others."""
         ...
@@ -136,6 +149,9 @@ def whole_part(
         wires.append(checkpoint)
         layout.append(EXTRA)
     if transaction:
+        assert ledger is not None
+        wires.append(ledger.counting)
+        layout.append(EXTRA)
         wires.append(EXEC_WIRE)
         layout.append(EXEC)
     if not wires:
@@ -187,6 +203,15 @@ class StandaloneRouter:
                 if pending.fate is Fate.UNKNOWN:
                     pending.fate = Fate.APPLIED
         return []
+
+    async def missing(self, ledger: Ledger) -> int:
+        connection = await self._connect(self._node)
+        try:
+            return await ledger.missing(connection)
+        except PeerLost as lost:
+            raise TargetLost(f"target {self._node}: {lost}") from None
+        finally:
+            await connection.aclose()
 
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
         return todo

@@ -237,6 +237,15 @@ class Writer:
         # The fate of all must be known before anything is sent again: a newer checkpoint would hide it.
         for batch, fates in work:
             await self._settle_unknown(batch, [p for p in fates if p.fate is not Fate.APPLIED])
+        did_not_run = sum(
+            any(part.aborted for part in parts) or any(p.fate is Fate.UNKNOWN for p in fates)
+            for (_, parts), (_, fates) in zip(self._in_flight, work, strict=True)
+        )
+        if await self._missing() > did_not_run:
+            raise TargetError(
+                f"the target does not have all of what it confirmed of FLOW {self.flow}, or left out a batch in front "
+                "of others: start the same command again, it begins where nothing is missing"
+            )
         self._put_in_order([p for _, fates in work for p in fates])
         due = [(batch, [p for p in fates if p.fate is not Fate.APPLIED]) for batch, fates in work]
         self._carry_positions(due)
@@ -276,6 +285,7 @@ class Writer:
         backoff = Backoff(0.02, 2.0)
         while todo := self._due(batch, todo):
             await self._wait_out(batch, todo, backoff)
+            await self._missing()
             todo = await self._send_again(batch, todo)
             if any(lane.lost for lane in self.lanes.values()):
                 await self._connect_lanes()
@@ -283,6 +293,16 @@ class Writer:
             self._put_in_order(todo)
             todo = [p for p in todo if p.fate is not Fate.APPLIED]
         batch.waiting_parts = 0
+
+    async def _missing(self) -> int:
+        """How many transactions did not run; the next ones count on from those that did."""
+        while self._ledger is not None:
+            try:
+                return await self._router.missing(self._ledger)
+            except TargetLost:
+                await self._connect_lanes()
+                await anyio.sleep(0.1)
+        return 0
 
     async def _settle_unknown(self, batch: Batch, todo: list[Pending]) -> None:
         """Mark what the target has recorded as applied."""

@@ -14,6 +14,7 @@ from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.databases import DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, slot_of
+from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.refusals import RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
@@ -96,11 +97,13 @@ class JournalTranslator:
         db_policy: DbPolicy = "fail",
         skip: Callable[[int, bytes], bool] | None = None,
         old_stream_ids: bool = False,
+        old: OldKeys | None = None,
     ) -> None:
         self._refused = refusals.refused
         self._to = Rewriter(
             caps, refusals, flow=flow, route=route, member_ttl=member_ttl, expiry=expiry, ownership=ownership,
             open_keys=open_keys, db_policy=db_policy, skip=skip, old_stream_ids=old_stream_ids,
+            old=old,
         )  # fmt: skip
 
     def translate(
@@ -135,7 +138,7 @@ class JournalTranslator:
 
     def _translate(self, entries: Sequence[Entry], lsn: int) -> Iterator[Item]:
         to = self._to
-        refused, expiry, pending, plan_of = self._refused, to.expiry, to.pending, _PLANS.get
+        refused, expiry, pending, plan_of, old = self._refused, to.expiry, to.pending, _PLANS.get, to.old
         block, free, quick_db = to.block, self._is_free(), self._quick_db()
         commands, lsns, onces, slots = _columns(block)
         begin = lsn  # of the open block
@@ -152,6 +155,7 @@ class JournalTranslator:
                     and db == quick_db
                     and not refused(db, args[1])
                     and (pending is None or not pending.active)
+                    and (old is None or not old.holds(db, args[1]))
                     and (plan is not _SET_PLAN or (count == 3 and not args[2].startswith(_DENSE_HLL)))
                 ):
                     # The commonest records, as they came.
@@ -220,6 +224,8 @@ class JournalTranslator:
     def _record(self, args: Args) -> None:
         to = self._to
         name = args[0].upper()
+        if to.old is not None and name not in IGNORED and not to.clears_old(args):
+            return
         if len(args) > 1:
             rewrite = _OF_ONE.get(name)
             if rewrite is not None:

@@ -11,7 +11,8 @@ from df2redis_tui.translate import scripts
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.databases import Databases, DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
-from df2redis_tui.translate.keys import slot_of
+from df2redis_tui.translate.keys import keys_of, slot_of
+from df2redis_tui.translate.old_keys import WHY, OldKeys, replaces
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
@@ -51,6 +52,7 @@ class Rewriter:
         db_policy: DbPolicy,
         skip: Callable[[int, bytes], bool] | None,
         old_stream_ids: bool,
+        old: OldKeys | None,
     ) -> None:
         self.caps = caps
         self.flow = flow
@@ -61,6 +63,7 @@ class Rewriter:
         self.open_keys = open_keys
         self.skip = skip
         self.old_stream_ids = old_stream_ids
+        self.old = old
         self.writer = ValueWriter(caps, member_ttl)
         self.db_policy: DbPolicy = db_policy
         self.databases = Databases(caps.cluster, db_policy, refusals, flow)
@@ -184,6 +187,27 @@ class Rewriter:
         if self.route and len({slot_of(key) for key in keys}) > 1:
             self.reread(keys, SEVERAL_SLOTS.format(name.decode("ascii", "replace")))
             return False
+        return True
+
+    def clears_old(self, args: Args) -> bool:
+        """Take away what the target held under this record's keys before the copy. False: the keys are read again
+        from the source instead, and the record is dropped."""
+        old, name, db = self.old, args[0].upper(), 0 if self.caps.cluster else self.db
+        if old is None or (self.db != db and self.db_policy != "merge-into-0"):
+            return True
+        named = keys_of(args)
+        if not any(old.holds(db, key) for key in named):
+            return True
+        for key in named:
+            old.replaced(db, key)
+        if replaces(name, len(args)):
+            return True
+        if len(named) > 1 or not old.certain:
+            self.reread(named, WHY)
+            return False
+        if not self.superseded(named[0]):
+            self.target_db = db
+            self.emit(named[0], (b"UNLINK", named[0]), True)
         return True
 
     def follows(self, names: Collection[bytes], key: bytes) -> Args | None:

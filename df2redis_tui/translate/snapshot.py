@@ -13,6 +13,7 @@ from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.databases import Databases, DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import slot_of, slots_of
+from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, SET_FORMAT, command, set_command
@@ -44,6 +45,7 @@ class SnapshotTranslator:
         payload_limit: int = 64 * 1024,
         db_policy: DbPolicy = "fail",
         ownership: Ownership | None = None,
+        old: OldKeys | None = None,
     ) -> None:
         self.open_keys: set[tuple[int, bytes]] = set()
         self.unsent: list[Block] = []
@@ -54,6 +56,7 @@ class SnapshotTranslator:
         self._skip = skip
         self._payload_limit = payload_limit
         self._ownership = ownership
+        self._old = old
         self._writer = ValueWriter(caps, member_ttl)
         self._databases = Databases(caps.cluster, db_policy, refusals, flow)
         self._maps_databases = caps.cluster
@@ -116,6 +119,9 @@ class SnapshotTranslator:
             if not kept:
                 return
             db, items = target, kept
+        if self._old is not None:
+            for item in items:
+                self._old.replaced(db, item[0])
         commands = self._set_commands(run.db, items)
         slots = slots_of([item[0] for item in items]) if self._route else None
         size = sum(map(len, commands)) + COMMAND_OVERHEAD * len(commands)
@@ -181,6 +187,8 @@ class SnapshotTranslator:
             self._expiry.cancel(value.db, value.key)
             self._refuse(value.db, value.key, why.kind, why.reason, value.raw)
             return
+        if self._old is not None:
+            self._old.replaced(db, value.key)
         self._append(db, value.key, commands)
         self._count(db, kind)
 
@@ -198,6 +206,8 @@ class SnapshotTranslator:
         except Unrepresentable as why:
             self._give_up(big, why)
             return
+        if self._old is not None:
+            self._old.replaced(db, record.key)
         self.open_keys.add((record.db, record.key))
         self._expiry.cancel(record.db, record.key)
 

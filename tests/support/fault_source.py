@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import redis
@@ -54,8 +55,11 @@ class FaultSource:
         """Run something quick on the look-alike's loop: `source.do(lambda: source.look_alike.cut_flow(0))`."""
         self._loop.call_soon_threadsafe(what)
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def run(self, work: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+        return self.begin(work).result(timeout)
 
     @property
     def full_syncs(self) -> int:

@@ -28,12 +28,19 @@ FORWARDED = object()
 
 
 class Grumbler:
-    """Forwards 127.0.0.1:`port` to `upstream`; `error` (without "-") is what commands get while it is set."""
+    """Forwards 127.0.0.1:`port` to `upstream`; `error` (without "-") is what commands get while it is set.
+
+    `refuse_next` refuses the next transaction only. With `then_silent` no answer comes back from there on, while the
+    server gets everything.
+    """
 
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream
         self.error: str | None = None
         self.refused = 0
+        self.refuse_next = False
+        self.then_silent = False
+        self.silent = False
         self.port = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="grumbler", daemon=True)
@@ -87,6 +94,9 @@ class Grumbler:
             answer: object = FORWARDED
             if name == b"MULTI":
                 inside, transaction = True, self.error or ""
+                if self.refuse_next:
+                    self.refuse_next, self.silent = False, self.then_silent
+                    transaction = "OOM command not allowed when used memory > 'maxmemory'."
                 answer = FORWARDED if not transaction else b"+OK\r\n"
             elif name in (b"EXEC", b"DISCARD"):
                 if transaction:
@@ -110,8 +120,10 @@ class Grumbler:
                 some.clear()
                 await some.wait()
             answer = answers.popleft()
-            writer.write(await read_reply(server) if answer is FORWARDED else answer)  # type: ignore[arg-type]
-            await writer.drain()
+            reply = await read_reply(server) if answer is FORWARDED else answer
+            if not self.silent:
+                writer.write(reply)  # type: ignore[arg-type]
+                await writer.drain()
 
 
 async def read_reply(reader: asyncio.StreamReader) -> bytes:

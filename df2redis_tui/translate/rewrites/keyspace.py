@@ -5,6 +5,7 @@ from __future__ import annotations
 from df2redis_tui.dragonfly import records
 from df2redis_tui.errors import DecodeError
 from df2redis_tui.translate.keys import keys_of, number, slot_of
+from df2redis_tui.translate.old_keys import WHY
 from df2redis_tui.translate.payload import FOOTER_LENGTH
 from df2redis_tui.translate.rewriter import SEVERAL_SLOTS, Args, Rewriter
 from df2redis_tui.translate.rewrites.strings import absolute_ms
@@ -104,6 +105,13 @@ def move(to: Rewriter, args: Args) -> None:
     elif not to.caps.cluster:
         if to.blocked(key) or (new_db, key) in to.open_keys:
             to.reread((key,), "MOVE touches a key that waits for its value")
+            return
+        if to.old is not None and to.old.holds(new_db, key):
+            to.old.replaced(new_db, key)
+            here = to.db
+            for to.db in (here, new_db):
+                to.reread((key,), WHY)
+            to.db = here
             return
         to.expiry.move(to.db, key, new_db, key)
         to.emit(key, args, True)

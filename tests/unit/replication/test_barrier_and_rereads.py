@@ -127,7 +127,7 @@ def test_a_checkpoint_reads_back_as_it_was_written() -> None:
     ledger.rereads = lambda position: [(1, b"a\x00b")]
     value = ledger.record(77).split(b"\r\n")[-2]
     found = Checkpoint.parse(value)
-    assert found == Checkpoint("m" * 40, 8, 3, 77, "run", 0, ((1, b"a\x00b"),))
+    assert found == Checkpoint("m" * 40, 8, 3, 77, "run", 0, ((1, b"a\x00b"),), batches=0)
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"x", b"[]", b'{"lsn": 1}', b'{"master": 1, "flows": "x"}'])

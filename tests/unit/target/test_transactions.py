@@ -74,7 +74,7 @@ def test_snapshot_values_go_plain(ledger: FlowLedger) -> None:
 def test_pieces_that_would_grow_the_value_go_with_a_sending_number(ledger: FlowLedger) -> None:
     batch = batch_of(Block(0, [INCR], once=[True]))
     part = whole_part(batch, batch.blocks, "n", lane_over(Pipe()), ledger, 0)
-    assert names(part) == ["MULTI", "INCR n", "SET df2redis:j:flow:0", "EXEC"]
+    assert names(part) == ["MULTI", "INCR n", "SET df2redis:j:flow:0", "INCR df2redis:j:batches:0", "EXEC"]
     assert part is not None
     assert b'"lsn":0' in part.wire
     assert b'"seq":1' in part.wire
@@ -83,7 +83,7 @@ def test_pieces_that_would_grow_the_value_go_with_a_sending_number(ledger: FlowL
 def test_the_journal_goes_in_transactions_even_where_all_commands_converge(ledger: FlowLedger) -> None:
     batch = batch_of(Block(0, [SET], next_lsn=5), next_lsn=5)
     part = whole_part(batch, batch.blocks, "n", lane_over(Pipe()), ledger, 0)
-    assert names(part) == ["MULTI", "SET a", "SET df2redis:j:flow:0", "EXEC"]
+    assert names(part) == ["MULTI", "SET a", "SET df2redis:j:flow:0", "INCR df2redis:j:batches:0", "EXEC"]
 
 
 def test_a_transaction_begins_and_ends_in_the_base_database(ledger: FlowLedger) -> None:
@@ -91,7 +91,16 @@ def test_a_transaction_begins_and_ends_in_the_base_database(ledger: FlowLedger) 
     lane.db = 7
     batch = batch_of(Block(2, [SET], next_lsn=5), next_lsn=5)
     part = whole_part(batch, batch.blocks, "n", lane, ledger, 1)
-    assert names(part) == ["SELECT 1", "MULTI", "SELECT 3", "SET a", "SELECT 1", "SET df2redis:j:flow:0", "EXEC"]
+    assert names(part) == [
+        "SELECT 1",
+        "MULTI",
+        "SELECT 3",
+        "SET a",
+        "SELECT 1",
+        "SET df2redis:j:flow:0",
+        "INCR df2redis:j:batches:0",
+        "EXEC",
+    ]
     assert lane.db == 1
 
 
@@ -110,7 +119,9 @@ def test_a_transaction_that_did_not_run_has_applied_nothing(ledger: FlowLedger) 
         lane.post(part)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lane.run)
-            await pipe.feed.send(b"+OK\r\n+QUEUED\r\n-OOM no memory\r\n+QUEUED\r\n-EXECABORT because of before\r\n")
+            await pipe.feed.send(
+                b"+OK\r\n+QUEUED\r\n-OOM no memory\r\n+QUEUED\r\n+QUEUED\r\n-EXECABORT because of before\r\n"
+            )
             while not done:
                 await anyio.sleep(0)
             tasks.cancel_scope.cancel()
@@ -135,8 +146,8 @@ def test_replies_are_counted_however_they_arrive(size: int, ledger: FlowLedger) 
         for part in parts:
             assert part is not None
             lane.post(part)
-        replies = b"+OK\r\n+OK\r\n:-3\r\n" + b"+OK\r\n" + b"+QUEUED\r\n" * 4
-        replies += b"*4\r\n+OK\r\n-WRONGTYPE *3 $5\r\n:12\r\n+OK\r\n" + b"+OK\r\n:1\r\n:2\r\n"
+        replies = b"+OK\r\n+OK\r\n:-3\r\n" + b"+OK\r\n" + b"+QUEUED\r\n" * 5
+        replies += b"*5\r\n+OK\r\n-WRONGTYPE *3 $5\r\n:12\r\n+OK\r\n:1\r\n" + b"+OK\r\n:1\r\n:2\r\n"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lane.run)
             for at in range(0, len(replies), size):

@@ -19,6 +19,10 @@ from tests.support.program import Program
 from tests.support.workload import Workload
 
 both_targets = pytest.mark.parametrize("target_kind", KINDS, indirect=True)
+cluster_in_full = pytest.mark.parametrize(
+    "target_kind", ["standalone", pytest.param("cluster", marks=pytest.mark.full_only)], indirect=True
+)
+on_a_cluster = pytest.mark.parametrize("target_kind", ["cluster"], indirect=True)
 
 
 class Trial:

@@ -21,7 +21,7 @@ def test_connections_killed(trial: Begin, rounds: Rounds) -> None:
         it.pause(0.0, 0.4)
         it.target.drop_connections()
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()
 
 
 @pytest.mark.full_only
@@ -34,7 +34,7 @@ def test_connections_killed_in_small_batches(trial: Begin, rounds: Rounds) -> No
         it.pause(0.0, 0.4)
         it.target.drop_connections()
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()
 
 
 @cluster_in_full
@@ -63,7 +63,7 @@ def test_server_killed_and_restarted_with_its_data(trial: Begin, rounds: Rounds)
         it.target.restart()
         it.wait_moving()
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()
 
 
 @pytest.mark.full_only
@@ -79,4 +79,4 @@ def test_server_killed_around_a_flushall(trial: Begin, rounds: Rounds) -> None:
         it.target.restart()
         it.wait_moving()
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()

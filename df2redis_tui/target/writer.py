@@ -337,7 +337,8 @@ class Writer:
             backoff.attempt += 1
         if errors:
             await self._refresh()
-            await self._connect_lanes()
+        # They may have been lost in the meantime, and what is sent into nothing only makes the next pause longer.
+        await self._connect_lanes()
 
     async def _send_again(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
         """Returns their fates, but for those that were sent one by one and applied."""

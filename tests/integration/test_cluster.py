@@ -370,7 +370,7 @@ def test_a_killed_run_goes_on_where_it_was(cluster: Cluster, start: Callable[...
                     lambda: [rest],
                     token=TOKEN,
                     stable_from=0,
-                    lsn_start=lsn,
+                    lsn_start=len(records) + 1,  # the source went on while nobody listened
                     lsn_end=len(records) + 1,
                     resumes_from=lsn,
                 ),

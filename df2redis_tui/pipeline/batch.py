@@ -27,7 +27,7 @@ class Batch:
     nodes: int = 0
     waiting_parts: int = 0
     retries: int = 0
-    repeated: bool = False  # sent again without knowledge of what became of it
+    out_of_order: bool = False  # it may find effects of later commands
     result: str = "ok"
     kinds: dict[str, int] = field(default_factory=dict)
 

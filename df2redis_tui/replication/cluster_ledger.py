@@ -8,6 +8,7 @@ has executed. A full sync writes LSN 0. FLOW checkpoints are written apart, once
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Iterable
 from functools import cache
 
 from df2redis_tui.pipeline.batch import Batch
@@ -129,16 +130,24 @@ class ClusterLedger(FlowLedger):
             self._doubtful = not refusals or refusals != self._refusals_before
             self.baseline.read(refusals)
         wanted = {slot for block in batch.blocks for slot in block.slots or ()} if until else range(SLOTS)
-        if unread := [slot for slot in wanted if slot not in self._loaded]:
-            found = await router.applied_lsns(self, unread)
-            self._loaded.update(found)
-            self._lsns.update((slot, lsn) for slot, lsn in found.items() if lsn)
+        found = await self._load(wanted, router)
+        if until and found >= until:
+            until = 0  # the source is not where it says
+            await self._load(range(SLOTS), router)
         doubts = [doubt for block in batch.blocks for doubt in self._leave_out(block)]
         batch.commands = sum(len(block.commands) for block in batch.blocks)
         if batch.next_lsn > (until - 1 if until else max(self._loaded.values())):
             self.resuming = False
             self._loaded.clear()
         return doubts
+
+    async def _load(self, slots: Iterable[int], router: ClusterRouter) -> int:
+        """Read those guards that are not known yet; the newest LSN of all known ones."""
+        if unread := [slot for slot in slots if slot not in self._loaded]:
+            found = await router.applied_lsns(self, unread)
+            self._loaded.update(found)
+            self._lsns.update((slot, lsn) for slot, lsn in found.items() if lsn)
+        return max(self._loaded.values(), default=0)
 
     def _leave_out(self, block: Block) -> list[Overtaken]:
         """Returns the keys of what is left out, where that is asked for."""

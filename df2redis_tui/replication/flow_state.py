@@ -158,8 +158,7 @@ class FlowState:
         if pending.tolerant and pending.error.startswith(_HEALED):
             self.stats.tolerated += 1
             return
-        if pending.error.startswith(_HEALED) and self._may_be_a_repetition(pending, batch):
-            # Behind it stand effects of later commands: what it found is not what it was meant for.
+        if pending.error.startswith(_HEALED) and self._may_come_late(pending, batch):
             for key in pending.names():
                 self.doubt(Overtaken(pending.db, key))
             return
@@ -180,11 +179,11 @@ class FlowState:
             )
         )
 
-    def _may_be_a_repetition(self, pending: Pending, batch: Batch) -> bool:
-        """Whether the target may have had this command before, and later ones too."""
+    def _may_come_late(self, pending: Pending, batch: Batch) -> bool:
+        """Whether the target may have had this command before, or later ones: then what it finds there is no reason."""
         if self.ledger is None or self.ledger.exact or not pending.lsn:
             return False
-        return batch.repeated or pending.lsn < self.missed_until()
+        return batch.out_of_order or pending.lsn < self.missed_until()
 
     def missed_until(self) -> int:
         """Where the source was when this session resumed; 0 = it did not, or nobody knows."""

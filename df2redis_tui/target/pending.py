@@ -135,7 +135,8 @@ def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
     """Commands that ran although an earlier one on the same key failed for the time being are due again, behind it.
 
     Where one replaced the key as a whole, the earlier ones are void instead: sending them would show old values again.
-    Where they can't be applied twice, the key is in doubt and returned. One that was refused for good may have been so
+    Where they can't be applied twice, or the earlier one is of several keys and would carry on what it should not see,
+    the keys are in doubt and returned. One that was refused for good may have been so
     because the earlier one was missing: it too is due again.
     """
     behind: dict[tuple[int, bytes], list[Pending]] = {}
@@ -150,6 +151,8 @@ def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
             hit = [key for key in pending.names() if (pending.db, key) in behind]
             if not hit:
                 continue
+            several = [e for key in hit for e in behind[(pending.db, key)] if len(e.names()) > 1 and not failed]
+            doubts.extend(Overtaken(e.db, key) for e in several for key in e.names())
             if not failed and replaces(pending.args()):
                 for key in hit:
                     for earlier in behind.pop((pending.db, key)):

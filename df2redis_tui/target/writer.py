@@ -233,6 +233,9 @@ class Writer:
     async def _repair(self) -> None:
         await self._quiesce()
         work = [(batch, review(batch.blocks, parts)) for batch, parts in self._in_flight]
+        out_of_order = any(_is_due_again(p) for _, fates in work for p in fates)
+        for batch, _ in work:
+            batch.out_of_order |= out_of_order
         await self._connect_lanes()
         # The fate of all must be known before anything is sent again: a newer checkpoint would hide it.
         for batch, fates in work:
@@ -287,6 +290,7 @@ class Writer:
             await self._wait_out(batch, todo, backoff)
             await self._missing()
             todo = await self._send_again(batch, todo)
+            batch.out_of_order |= any(map(_is_due_again, todo))
             if any(lane.lost for lane in self.lanes.values()):
                 await self._connect_lanes()
             await self._settle_unknown(batch, todo)
@@ -306,7 +310,6 @@ class Writer:
 
     async def _settle_unknown(self, batch: Batch, todo: list[Pending]) -> None:
         """Mark what the target has recorded as applied."""
-        batch.repeated |= any(p.fate is Fate.UNKNOWN for p in todo)
         while self._ledger is not None and any(p.fate is Fate.UNKNOWN for p in todo):
             try:
                 self._in_doubt(await self._router.settle_unknown(batch, todo, self._ledger))
@@ -354,7 +357,8 @@ class Writer:
             backoff.attempt += 1
         if errors:
             await self._refresh()
-            await self._connect_lanes()
+        # They may have been lost in the meantime, and what is sent into nothing only makes the next pause longer.
+        await self._connect_lanes()
 
     async def _send_again(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
         """Returns their fates, but for those that were sent one by one and applied."""
@@ -369,3 +373,9 @@ class Writer:
         parts = self._post(batch, blocks)
         await self._quiesce()
         return answered + review(blocks, parts)
+
+
+def _is_due_again(pending: Pending) -> bool:
+    """Whether later commands may have run in front of this one."""
+    refused = pending.fate is Fate.FAILED and verdict(pending.error) in (Verdict.REFUSED, Verdict.FATAL)
+    return pending.fate is not Fate.APPLIED and not refused

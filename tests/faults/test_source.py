@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.trial import Trial, both_targets
+from tests.faults.trial import Trial, both_targets, cluster_in_full
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 Begin = Callable[..., Trial]
 Rounds = Callable[[int, int], int]
 
 
-@both_targets
+@cluster_in_full
 def test_connections_cut(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
@@ -24,7 +24,7 @@ def test_connections_cut(trial: Begin, rounds: Rounds) -> None:
         flow = it.rng.randrange(4)
         it.source.do(source.cut_control if flow == 3 else lambda flow=flow: source.cut_flow(flow))
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()
 
 
 @pytest.mark.full_only
@@ -51,7 +51,7 @@ def test_both_sides_at_once(trial: Begin, rounds: Rounds) -> None:
             it.kill()
             it.start()
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()
 
 
 def test_a_stalled_flow(trial: Begin) -> None:
@@ -79,7 +79,7 @@ def test_a_stalled_flow_and_a_kill(trial: Begin) -> None:
     it.finish()
 
 
-@both_targets
+@cluster_in_full
 def test_backlog_lost_and_keys_deleted_meanwhile(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 50})
     with it.source.client() as client:
@@ -118,7 +118,7 @@ def test_killed_between_the_resync_and_its_clean_up(trial: Begin, rounds: Rounds
     it.finish()
 
 
-@both_targets
+@cluster_in_full
 def test_restarted_with_another_id(trial: Begin, rounds: Rounds) -> None:
     it = trial()
     it.start()

@@ -19,6 +19,10 @@ from tests.support.program import Program
 from tests.support.workload import Workload
 
 both_targets = pytest.mark.parametrize("target_kind", KINDS, indirect=True)
+cluster_in_full = pytest.mark.parametrize(
+    "target_kind", ["standalone", pytest.param("cluster", marks=pytest.mark.full_only)], indirect=True
+)
+on_a_cluster = pytest.mark.parametrize("target_kind", ["cluster"], indirect=True)
 
 
 class Trial:
@@ -45,6 +49,7 @@ class Trial:
         )
         self.program: Program
         self.said: list[str] = []
+        self._full_syncs = 0
         self._checkpoints: dict[bytes, int] = {}
 
     def __enter__(self) -> Trial:
@@ -88,7 +93,12 @@ class Trial:
         self.program = Program(arguments, self.directory / "run")
         if wait:
             self.wait_moving()
+        self._full_syncs = self._full_syncs or self.source.full_syncs
         return self.program
+
+    def assert_resumed(self) -> None:
+        """Nothing since the first `start` has cost a full sync. (A flush during the first one repeats it.)"""
+        assert self.source.full_syncs == self._full_syncs
 
     def kill(self) -> None:
         self.program.process.kill()

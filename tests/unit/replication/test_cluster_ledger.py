@@ -75,6 +75,15 @@ async def test_all_guards_are_read_when_the_source_does_not_say_where_it_is() ->
     assert not ledger.resuming
 
 
+async def test_a_source_that_says_it_is_behind_a_guard_is_not_believed() -> None:
+    guards = Guards({slot_of(b"a"): 12, slot_of(b"b"): 15}, "same")
+    ledger = resumed("same")
+    assert await left(ledger, batch_of(10, b"a"), guards, 10) == ([], [])
+    assert ledger.resuming
+    assert await left(ledger, batch_of(11, *[b"b"] * 6), guards, 10) == ([16], [])
+    assert not ledger.resuming
+
+
 @pytest.mark.parametrize(("before", "now"), [("some", "more"), ("", "some"), ("some", ""), ("", "")])
 async def test_after_refusals_what_is_left_out_is_in_doubt(before: str, now: str) -> None:
     guards = Guards({slot_of(b"a"): 12}, now)

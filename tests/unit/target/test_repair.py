@@ -111,6 +111,16 @@ def test_a_refusal_that_follows_from_an_earlier_one_is_not_final() -> None:
     assert [verdict(p.error) for p in found] == [Verdict.RETRY] * 2 + [Verdict.REFUSED] + [Verdict.RETRY] * 2
 
 
+@pytest.mark.parametrize("later", ["SET a new", "HSET a f 1", "LPUSH a 1"])
+def test_what_overtakes_a_rename_puts_both_keys_in_doubt(later: str) -> None:
+    blocks = [block("RENAME a b", later, once=[True, later.startswith("LPUSH")])]
+    part = part_of(blocks, seen=2)
+    part.fail(0, "CLUSTERDOWN")
+    found = review(blocks, [part])
+    assert {o.key for o in mark_overtaken(found)} == {b"a", b"b"}
+    assert found[0].fate is Fate.FAILED
+
+
 def test_pending_commands_become_blocks_again() -> None:
     blocks = [block("SET a 1", "INCR b", once=[False, True])]
     again = to_blocks(review(blocks, [part_of(blocks, seen=0, lost=True)]))

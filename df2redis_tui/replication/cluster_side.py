@@ -183,14 +183,25 @@ class ClusterTarget:
             return ""
         return f"FLUSHDB of db {item.db} on the source, whose keys --db-policy merge-into-0 mixed with those of others"
 
+    async def _holder(self, key: bytes) -> str:
+        """The master that has the job's own keys, of which this is one. TargetLost while they are on their way: those
+        that have arrived at another master would go with everything else there."""
+        slot = slot_of(key)
+        node = self.router.topology.owner(slot)
+        if node is None:
+            raise TargetLost(f"target {self.name}: nobody serves slot {slot}, which has the job's own keys")
+        asked = [encode("CLUSTER", "NODES"), encode("EXISTS", key)]
+        nodes, there = await self.router.direct.at(self.router.topology.addresses[node], asked)
+        if not isinstance(nodes, bytes) or b"[%d->-" % slot in nodes or there != 1:
+            raise TargetLost(f"target {self.name}: slot {slot}, which has the job's own keys, is on its way")
+        return node
+
     async def _flush(self, kept: list[bytes]) -> None:
         """FLUSHALL on every master. The one that holds the job's own keys gets them back in the same transaction."""
         for _ in range(FLUSHES_MOST):
             await self.router.refresh()
             topology = self.router.topology
-            own = topology.owner(_slot_of_command(kept[0]) or 0) if kept else None
-            if kept and own is None:
-                raise TargetLost(f"target {self.name}: nobody serves the slot of the job's own keys")
+            own = await self._holder(keys_of(decode_command(kept[0]))[0]) if kept else None
             held = 0
             for node in topology.nodes:
                 flush = [encode("FLUSHALL")]

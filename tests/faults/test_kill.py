@@ -25,7 +25,7 @@ def test_kill_9_at_random_moments(trial: Begin, rounds: Rounds) -> None:
     it = trial(source={"backlog": 200_000})
     it.start()
     moving = []
-    for _ in range(rounds(6, 100)):
+    for _ in range(rounds(4, 100)):
         it.pause(0.0, 1.2)
         it.kill()
         began = time.monotonic()

@@ -89,7 +89,7 @@ def test_a_master_dies_and_so_do_we(trial: Begin, rounds: Rounds) -> None:
     ("why", "end"),
     [
         ("slot on its way", "killed"),
-        ("out of memory", "cut"),
+        pytest.param("out of memory", "cut", marks=pytest.mark.full_only),
         pytest.param("slot on its way", "cut", marks=pytest.mark.full_only),
         pytest.param("out of memory", "killed", marks=pytest.mark.full_only),
     ],

@@ -26,6 +26,7 @@ class Df2RedisError(Exception):
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    advice: str | None = None  # what to do; None = what goes for every error of this kind
 
 
 class ConfigError(Df2RedisError):

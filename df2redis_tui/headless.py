@@ -18,7 +18,7 @@ from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.closing import close_run
 from df2redis_tui.telemetry.glyphs import Glyphs, choose
 from df2redis_tui.telemetry.live import live_text
-from df2redis_tui.watching import STEP, Output, Signals, StatusLines, follow, silence
+from df2redis_tui.watching import STEP, Output, Signals, StatusLines, Turns, follow, silence
 
 
 def run(engine: EngineHandle, settings: Settings) -> int:
@@ -55,6 +55,7 @@ def _live(engine: EngineHandle, settings: Settings, signals: Signals, out: Outpu
         no_color=True if settings.color == "none" else None,
     )
     due = 0.0
+    turns = Turns()
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             signals.say = live.console.print
@@ -64,7 +65,10 @@ def _live(engine: EngineHandle, settings: Settings, signals: Signals, out: Outpu
                     break
                 if time.monotonic() >= due:
                     due = time.monotonic() + max(settings.refresh, 0.25)
-                    text = live_text(engine.snapshot(), console.width, max(1, console.height - 3), glyphs)
+                    snap = engine.snapshot()
+                    for turn in turns(snap):
+                        live.console.print(turn)
+                    text = live_text(snap, console.width, max(1, console.height - 3), glyphs)
                     live.update(text, refresh=True)
     except (OSError, ValueError):
         signals.hangup()

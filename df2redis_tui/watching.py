@@ -132,6 +132,18 @@ def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callab
     signals.speak()
 
 
+class Turns:
+    """Where a run begins: that it resumes, or why it can't, each once."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def __call__(self, snap: EngineSnapshot) -> list[str]:
+        new = [event for event in snap.events if event.seq > self._seen]
+        self._seen = max((event.seq for event in new), default=self._seen)
+        return [event.text for event in new if event.kind == "resume"]
+
+
 class StatusLines:
     """A status line with its time; one that says nothing new comes once a minute only."""
 
@@ -141,11 +153,14 @@ class StatusLines:
         self._stamped = stamped
         self._last = ""
         self._told = 0.0
+        self._turns = Turns()
 
     def __call__(self, snap: EngineSnapshot) -> None:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S ", time.localtime(snap.at)) if self._stamped else ""
+        for turn in self._turns(snap):
+            self._say(stamp + turn)
         text = plain_status(status_view(snap, self._glyphs), self._glyphs)
         if text == self._last and time.monotonic() - self._told < QUIET_SECONDS:
             return
         self._last, self._told = text, time.monotonic()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S ", time.localtime(snap.at)) if self._stamped else ""
         self._say(stamp + text)

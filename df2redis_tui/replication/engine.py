@@ -172,6 +172,8 @@ class Engine:
         log.warning("Resumed")
 
     def _hint(self, error: Df2RedisError) -> str:
+        if error.advice is not None:
+            return error.advice
         if error.retryable or error.exit_code in (3, 4):
             return "nothing confirmed is lost; mend it and run the same command again"
         return ""

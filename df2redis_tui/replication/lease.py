@@ -99,7 +99,7 @@ def _dead_here(holder: bytes) -> bool:
             return False
         process: psutil.Process = psutil.Process(int(found["pid"]))
         reused: bool = abs(process.create_time() - float(found["started"])) > 2.0
-        return reused or process.pid == os.getpid()
+        return reused or process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     except (ValueError, KeyError, TypeError, psutil.Error):

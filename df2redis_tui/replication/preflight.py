@@ -40,7 +40,7 @@ async def _note_existing(job: JobState) -> None:
         try:
             known = existing.load(path)
         except OSError as error:
-            raise ConfigError(f"can't read {path}: {error.strerror}") from None
+            raise ConfigError(f"--state-dir: can't read {path}: {error.strerror}") from None
         if not known:
             none_before = job.noted.existing_keys == 0
             if settings.on_existing == "overwrite" and not settings.target_owned and not none_before:
@@ -51,7 +51,9 @@ async def _note_existing(job: JobState) -> None:
         job.noted.existing_keys = held
         where = f"target {job.target.name} already holds {held:,} keys"
         if settings.on_existing == "fail":
-            raise TargetError(f"{where}: --on-existing fail asks for an empty one; nothing was written")
+            refused = TargetError(f"{where}: --on-existing fail asks for an empty one; nothing was written")
+            refused.advice = "empty it, or choose --on-existing overwrite or skip"
+            raise refused
         if not settings.target_owned or settings.on_existing == "skip":
             await existing.read(job.target, f"{settings.checkpoint_prefix}:".encode())
         if settings.on_existing == "skip":
@@ -68,7 +70,7 @@ async def _note_existing(job: JobState) -> None:
         try:
             existing.save(path)
         except OSError as error:
-            raise ConfigError(f"can't write {path}: {error.strerror}") from None
+            raise ConfigError(f"--state-dir: can't write {path}: {error.strerror}") from None
     if settings.on_existing == "skip" and len(existing):
         cluster = job.target.router.cluster
         job.spared = lambda db, key: (0 if cluster else db, key) in existing

@@ -76,7 +76,7 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
             break
         if checkpoint.batches >= 0:
             ran = await job.patiently(lambda flow=state.flow: _read(job, job.keys.batches(flow)))  # type: ignore[misc]
-            if ran != b"%d" % checkpoint.batches:
+            if (ran or b"0") != b"%d" % checkpoint.batches:  # a FLOW without a batch has no count
                 text = (
                     f"a batch of FLOW {state.flow} that the target had refused was not sent again before the run ended"
                 )
@@ -125,4 +125,11 @@ def start_over(job: JobState) -> None:
 def full_sync_allowed(job: JobState, why: str) -> None:
     """Raises SourceError when the policy is to stop."""
     if job.settings.on_lost_backlog == "stop":
-        raise SourceError(f"{why}: only a full sync could go on, and --on-lost-backlog is stop")
+        raise only_a_full_sync(why)
+
+
+def only_a_full_sync(why: str) -> SourceError:
+    """The error that the policy asks for."""
+    error = SourceError(f"{why}: only a full sync could go on, and --on-lost-backlog is stop")
+    error.advice = "run it again with --on-lost-backlog resync, or keep the target as it is"
+    return error

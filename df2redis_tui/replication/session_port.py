@@ -6,13 +6,12 @@ import logging
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
-from df2redis_tui.errors import SourceError
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.cleanup import may_go
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.replication.resume import read_checkpoints, source_changed
+from df2redis_tui.replication.resume import only_a_full_sync, read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.replication.wiring import make_flows, wire
@@ -73,7 +72,7 @@ class SessionPort:
     async def partial_refused(self, granted: list[bool]) -> None:
         text = f"the source no longer has the journal we need ({granted.count(True)} of {len(granted)} FLOWs do)"
         if self._job.settings.on_lost_backlog == "stop":
-            raise SourceError(f"{text}: --on-lost-backlog stop")
+            raise only_a_full_sync(text)
         self._job.records.event("warning", "reconnect", f"{text}: full sync")
         log.warning("Partial sync refused", extra={"fields": {"granted": granted.count(True), "flows": len(granted)}})
 

@@ -33,8 +33,9 @@ def test_kill_9_at_random_moments(trial: Begin, rounds: Rounds) -> None:
         moving.append(time.monotonic() - began)
     it.finish()
     it.assert_resumed()
-    # The machine may be busy with other things: a quarter of the starts has to be undisturbed.
-    assert quantiles(moving, n=4)[0] <= 2.0, moving
+    # 2 s is the aim. The machine may be busy with other things: of many starts a quarter has to be undisturbed, of the
+    # few of the short set none may hang.
+    assert quantiles(moving, n=4)[0] <= rounds(15, 2), moving
     print(f"moving again after kill -9: median {median(moving):.2f} s, worst {max(moving):.2f} s")
 
 

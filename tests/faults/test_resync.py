@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
 
 from tests.faults.trial import Trial
-from tests.support.program import wait_until
+from tests.support.fault_source import FaultSource
+from tests.support.program import copy_arguments, run_program, wait_until
+from tests.support.servers import available_targets, start_server
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 Begin = Callable[..., Trial]
@@ -221,3 +224,20 @@ def test_connections_of_flows_that_are_no_more_are_ended(trial: Begin) -> None:
         assert last not in {line["name"] for line in client.client_list()}
         late.close()
     it.finish()
+
+
+def test_flows_without_a_single_batch_resume(tmp_path: Path) -> None:
+    """What nobody wrote to since the full sync has a checkpoint, and no batch that could be missing."""
+    with FaultSource(flows=4) as source, start_server(available_targets()[0]) as server:
+        with source.client() as client:
+            client.mset({f"k:{i}": i for i in range(50)})
+        arguments = copy_arguments(source.url, server.url)
+        assert run_program(arguments, tmp_path).process.returncode == 0
+        with source.client() as client:
+            client.incr("k:1")  # of one FLOW only
+        again = run_program(arguments, tmp_path)
+        assert again.process.returncode == 0
+        assert "resuming job 'default' from its checkpoints" in again.output()
+        assert source.full_syncs == 1
+        with server.client() as client:
+            assert client.get("k:1") == b"2"

@@ -50,9 +50,7 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
     """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
     if job.noted.refusal:
         text = f"the last run stopped at what could not be copied ({job.noted.refusal})"
-        full_sync_allowed(job, text)
-        job.records.event("warning", "resume", f"{text}: full sync")
-        log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+        _full_sync_instead(job, text)
         job.noted.refusal, job.noted.clean_up_due = "", True
         return
     found: list[Checkpoint] = []
@@ -70,9 +68,7 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
             break
         if checkpoint.flows != greeting.flows or checkpoint.master_id != greeting.master_id:
             text = _another(checkpoint.master_id, checkpoint.flows, greeting)
-            full_sync_allowed(job, text)
-            job.records.event("warning", "resume", f"{text}: full sync")
-            log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+            _full_sync_instead(job, text)
             break
         if checkpoint.batches >= 0:
             ran = await job.patiently(lambda flow=state.flow: _read(job, job.keys.batches(flow)))  # type: ignore[misc]
@@ -80,9 +76,7 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
                 text = (
                     f"a batch of FLOW {state.flow} that the target had refused was not sent again before the run ended"
                 )
-                full_sync_allowed(job, text)
-                job.records.event("warning", "resume", f"{text}: full sync")
-                log.warning("Full sync instead of a resume", extra={"fields": {"reason": text}})
+                _full_sync_instead(job, text)
                 break
         found.append(checkpoint)
     if len(found) < greeting.flows:
@@ -100,6 +94,13 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
     text = f"resuming job {job.settings.job!r} from its checkpoints"
     job.records.event("info", "resume", text)
     log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
+
+
+def _full_sync_instead(job: JobState, why: str) -> None:
+    """Say so. Raises SourceError when the policy is to stop."""
+    full_sync_allowed(job, why)
+    job.records.event("warning", "resume", f"{why}: full sync")
+    log.warning("Full sync instead of a resume", extra={"fields": {"reason": why}})
 
 
 async def _read(job: JobState, key: bytes) -> object:

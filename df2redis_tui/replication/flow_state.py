@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 from df2redis_tui.errors import printable
 from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.pipeline.block import Block
 from df2redis_tui.pipeline.dispatch import Dispatcher
 from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
-from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.doubts import Doubts
+from df2redis_tui.replication.ingest import REREADS_MOST, Ingest
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
-from df2redis_tui.target.pending import Overtaken, Pending
+from df2redis_tui.target.pending import Overtaken, Pending, decode_command
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.telemetry.stats import FlowStats, Records
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the next line
 ACK_BEHIND = 1024  # records (§4.3)
 NEAR = 1.0  # seconds
+
+EXPIRY_CHANGES = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
 
 # What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
 # heals it (§3.9).
@@ -56,6 +60,7 @@ class FlowState:
         self.ledger = ledger
         self.refusals = refusals
         self.expiry = DeferredExpiry()
+        self.doubts = Doubts()
         self.stats = FlowStats(flow)
         self.phase = Phase.CONNECTING
         self.writer: Writer | None = None
@@ -74,8 +79,14 @@ class FlowState:
         self._records = records
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
+        self._trouble_at = 0.0  # monotonic; when the target last held up what had been read before
 
     # What the writer tells
+
+    def sending(self, blocks: list[Block]) -> None:
+        if self.doubts:
+            for overtaken in self.doubts.carried(blocks):
+                self.doubt(overtaken)
 
     def confirmed(self, batch: Batch) -> None:
         now = time.monotonic()
@@ -96,6 +107,8 @@ class FlowState:
                 stats.latency.add(ms, len(block.commands))
                 if block.next_lsn or batch.next_lsn:
                     stats.stable_latency.add(ms, len(block.commands))
+                if block.arrived < max(self._trouble_at, now - NEAR):
+                    self._was_late(block)
         if batch.next_lsn:
             self._moved_to(batch.next_lsn, batch.ack_now)
         if batch.commands:
@@ -112,11 +125,24 @@ class FlowState:
             )
             self._log_flush(batch, now, took)
 
+    def _was_late(self, block: Block) -> None:
+        """The target expires by itself: what the source kept in time may have been gone there (§4.8). What was read
+        while the FLOW was known to be late or held up has been seen to; this was read before."""
+        if self.rereads is None or self.merged or block.tolerant or block.lsns is None:
+            return
+        for command, lsn in zip(block.commands, block.lsns, strict=True):
+            if command.startswith(EXPIRY_CHANGES) and self.rereads.count < REREADS_MOST:
+                key = decode_command(command)[1]
+                if not self.rereads.supersedes(block.db, key, lsn):
+                    self.doubt(Overtaken(block.db, key))
+
     def _moved_to(self, lsn: int, ack_now: bool) -> None:
         stats = self.stats
         stats.lsn_confirmed = lsn
         if self.rereads is not None:
             self.rereads.confirmed(lsn)
+        if self.doubts:
+            self.doubts.confirmed(lsn)
         self.cut_confirmed = True
         if ack_now or lsn - (stats.lsn_acked or 0) > ACK_BEHIND:
             self.ack.set()
@@ -158,13 +184,16 @@ class FlowState:
         if pending.tolerant and pending.error.startswith(_HEALED):
             self.stats.tolerated += 1
             return
-        if pending.error.startswith(_HEALED) and self._may_come_late(pending, batch):
-            for key in pending.names():
+        keys = pending.names()
+        if keys and self._superseded(pending, keys):
+            self.stats.tolerated += 1
+            return
+        if keys and self._may_come_late(pending, batch):
+            for key in keys:
                 self.doubt(Overtaken(pending.db, key))
             return
         self.stats.errors += 1
         args = pending.args()
-        keys = pending.names()
         name = printable(args[0]) if args else "command"
         key = keys[0] if keys else b""
         self._records.event("error", "server-error", f"{name} {printable(key)}: {error}", self.flow)
@@ -179,11 +208,17 @@ class FlowState:
             )
         )
 
+    def _superseded(self, pending: Pending, keys: tuple[bytes, ...]) -> bool:
+        rereads = None if self.merged else self.rereads
+        return rereads is not None and all(rereads.supersedes(pending.db, key, pending.lsn or 0) for key in keys)
+
     def _may_come_late(self, pending: Pending, batch: Batch) -> bool:
         """Whether the target may have had this command before, or later ones: then what it finds there is no reason."""
+        if batch.out_of_order:
+            return True
         if self.ledger is None or self.ledger.exact or not pending.lsn:
             return False
-        return batch.out_of_order or pending.lsn < self.missed_until()
+        return pending.error.startswith(_HEALED) and pending.lsn < self.missed_until()
 
     def missed_until(self) -> int:
         """Where the source was when this session resumed; 0 = it did not, or nobody knows."""
@@ -191,6 +226,8 @@ class FlowState:
 
     def doubt(self, overtaken: Overtaken) -> None:
         db, key = overtaken.db, overtaken.key
+        if self.ingest is not None:
+            self.doubts.add(db, key, self.ingest.position)
         reason = "commands on it may not have been applied in their order"
         if self.merged:
             self.refusals.refuse(
@@ -200,6 +237,7 @@ class FlowState:
             self.rereads.request(db, (key,), reason)
 
     def retrying(self, batch: Batch, commands: int, reason: str) -> None:
+        self._trouble_at = time.monotonic()
         self._records.event(
             "warning", "retry", f"batch #{batch.number}: {commands} commands again: {reason}", self.flow
         )
@@ -213,6 +251,7 @@ class FlowState:
 
     def lane_changed(self, node: str, state: str) -> None:
         self.lane_states[node] = state
+        self._trouble_at = time.monotonic()
         if state not in ("connected", "closed"):
             self._records.event("warning", "reconnect", f"target {node}: {state}", self.flow)
             log.warning("Target connection lost", extra={"fields": {"flow": self.flow, "node": node, "reason": state}})

@@ -112,6 +112,11 @@ class Ingest:
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
 
+    @property
+    def position(self) -> int:
+        """Every record below this LSN has been read, and perhaps some more translated; 0 in a full sync."""
+        return self._position
+
     def resumes_behind(self, next_lsn: int) -> None:
         """A partial sync begins, and the source is at `next_lsn`."""
         self.missed_until = next_lsn

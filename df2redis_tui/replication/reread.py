@@ -164,6 +164,10 @@ class Rereads:
             pending.a = None
         return True
 
+    def supersedes(self, db: int, key: bytes, lsn: int) -> bool:
+        """Whether a value that comes behind a command of `lsn`, which has been sent, contains its effect."""
+        return (db, key) in self._pending or lsn < self._written.get((db, key), 0)
+
     def forget(self, db: int | None) -> None:
         """FLUSHDB, or FLUSHALL (None): nothing read before it counts."""
         for key in [k for k in self._pending if db is None or k[0] == db]:

@@ -91,6 +91,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     if state.rereads is not None:
         unread = unread + state.rereads.open_at(state.stats.lsn_confirmed or 0)
     state.resume_rereads = []
+    state.doubts.clear()
     rereads = state.rereads = Rereads(state.flow, KeyReader(settings.source, state.flow))
     for db, key in unread:
         rereads.request(db, (key,), "a re-read was under way when the session ended")

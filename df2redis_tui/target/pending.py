@@ -122,6 +122,14 @@ _REPLACING = (b"SET", b"DEL", b"UNLINK", b"RESTORE")
 _ON_TOP = (b"KEEPTTL", b"NX", b"XX", b"GET")  # options with which SET builds on what was there
 
 
+_MAY_EMPTY = (b"SREM", b"HDEL", b"ZREM", b"HPEXPIREAT", b"EVAL")  # what they empty is gone, and its TTL with it
+
+
+def _overtaking_shows(pending: Pending, earlier: Iterable[Pending]) -> bool:
+    """Whether running `pending` once more behind `earlier` leaves something else than the right order would have."""
+    return pending.once or any(e.args()[0].upper() in _MAY_EMPTY for e in earlier)
+
+
 def replaces(args: list[bytes]) -> bool:
     """Whether a command leaves nothing of what its keys held before."""
     name = args[0].upper() if args else b""
@@ -135,33 +143,55 @@ def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
     """Commands that ran although an earlier one on the same key failed for the time being are due again, behind it.
 
     Where one replaced the key as a whole, the earlier ones are void instead: sending them would show old values again.
-    Where they can't be applied twice, or the earlier one is of several keys and would carry on what it should not see,
-    the keys are in doubt and returned. One that was refused for good may have been so
-    because the earlier one was missing: it too is due again.
+    Where they can't be applied twice, where the earlier one may have emptied a container that the later one filled
+    again, or is of several keys and would carry on what it should not see, the keys are in doubt and returned; and
+    with them all keys of later commands that touch such a key, or one of a command that was refused for good.
+    One that was refused for good may have been so because an earlier one was missing: it too is due again.
     """
     behind: dict[tuple[int, bytes], list[Pending]] = {}
-    doubts: list[Overtaken] = []
+    wrong: set[tuple[int, bytes]] = set()
+    doubts: dict[Overtaken, None] = {}
+
+    def doubt(db: int, keys: Iterable[bytes]) -> None:
+        wrong.update((db, key) for key in keys)
+        doubts.update((Overtaken(db, key), None) for key in keys)
+
     for pending in fates:
         failed = pending.fate is Fate.FAILED
+        if not (failed or behind or wrong):
+            continue
+        db, names = pending.db, pending.names()
+        if len(names) > 1 and any((db, key) in wrong for key in names):
+            doubt(db, names)
         for_good = failed and verdict(pending.error) is Verdict.REFUSED
         if failed and not for_good:
-            for key in pending.names():
-                behind.setdefault((pending.db, key), []).append(pending)
-        elif behind and (for_good or pending.fate is Fate.APPLIED):
-            hit = [key for key in pending.names() if (pending.db, key) in behind]
-            if not hit:
-                continue
-            several = [e for key in hit for e in behind[(pending.db, key)] if len(e.names()) > 1 and not failed]
-            doubts.extend(Overtaken(e.db, key) for e in several for key in e.names())
-            if not failed and replaces(pending.args()):
+            for key in names:
+                behind.setdefault((db, key), []).append(pending)
+            continue
+        hit = [key for key in names if (db, key) in behind]
+        earlier = [e for key in hit for e in behind[(db, key)]]
+        if not hit:
+            if for_good and not pending.tolerant:
+                wrong.update((db, key) for key in names)
+        elif for_good:
+            _due_behind(pending, names, behind)
+        elif pending.fate is Fate.APPLIED:
+            for e in earlier:
+                if len(e.names()) > 1:
+                    doubt(db, e.names())
+            if replaces(pending.args()):
                 for key in hit:
-                    for earlier in behind.pop((pending.db, key)):
-                        if len(earlier.names()) == 1:
-                            earlier.fate = Fate.APPLIED
-            elif not failed and pending.once:
-                doubts.extend(Overtaken(pending.db, key) for key in hit)
+                    for e in behind.pop((db, key)):
+                        if len(e.names()) == 1:
+                            e.fate = Fate.APPLIED
+            elif _overtaking_shows(pending, earlier):
+                doubt(db, names)
             else:
-                pending.fate, pending.error = Fate.FAILED, "TRYAGAIN an earlier command on this key was refused"
-                for key in hit:
-                    behind[(pending.db, key)].append(pending)
-    return doubts
+                _due_behind(pending, names, behind)
+    return list(doubts)
+
+
+def _due_behind(pending: Pending, names: Iterable[bytes], behind: dict[tuple[int, bytes], list[Pending]]) -> None:
+    pending.fate, pending.error = Fate.FAILED, "TRYAGAIN an earlier command on this key was refused"
+    for key in names:
+        behind.setdefault((pending.db, key), []).append(pending)

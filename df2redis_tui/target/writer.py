@@ -28,6 +28,9 @@ STUCK_PATIENCE = 60.0  # seconds the target may answer OOM or the like before th
 class WriterEvents(Protocol):
     """What a writer tells its FLOW; all sync and quick."""
 
+    def sending(self, blocks: list[Block]) -> None:
+        """These go to the target now, and with them a checkpoint (which names what the FLOW has in doubt)."""
+
     def confirmed(self, batch: Batch) -> None:
         """Every command of the batch, and of all before it, is applied."""
 
@@ -107,6 +110,7 @@ class Writer:
     def dispatch(self, batch: Batch) -> None:
         """Send; `ready` must have returned in the same step of the loop."""
         batch.sent_at = time.monotonic()
+        self._events.sending(batch.blocks)
         self._in_flight.append((batch, self._post(batch, batch.blocks)))
         self._advance()
 
@@ -364,6 +368,7 @@ class Writer:
         """Returns their fates, but for those that were sent one by one and applied."""
         self._seq += 1
         batch.seq = self._seq
+        self._events.sending(to_blocks(todo))
         todo = await self._router.one_by_one(batch, todo, self._ledger)
         answered = [p for p in todo if p.fate is Fate.FAILED and verdict(p.error) in (Verdict.REFUSED, Verdict.FATAL)]
         todo = todo[len(answered) :]

@@ -121,6 +121,32 @@ def test_what_overtakes_a_rename_puts_both_keys_in_doubt(later: str) -> None:
     assert found[0].fate is Fate.FAILED
 
 
+def test_what_may_have_emptied_a_container_is_not_repeated_behind_what_filled_it() -> None:
+    blocks = [block("SREM a x", "SADD a y")]
+    part = part_of(blocks, seen=2)
+    part.fail(0, "BUSY")
+    found = review(blocks, [part])
+    assert [o.key for o in mark_overtaken(found)] == [b"a"]
+    assert [p.fate for p in found] == [Fate.FAILED, Fate.APPLIED]
+
+
+def test_what_a_wrong_value_was_carried_on_to_is_in_doubt_too() -> None:
+    blocks = [block("APPEND a x", "RENAME a b", "RENAME b c", "RENAME x y", once=[True] * 4)]
+    part = part_of(blocks, seen=4)
+    part.fail(0, "OOM")
+    assert {o.key for o in mark_overtaken(review(blocks, [part]))} == {b"a", b"b", b"c"}
+
+
+def test_a_refused_rename_that_is_due_again_holds_back_what_follows_on_its_new_name() -> None:
+    blocks = [block("SET a 1", "RENAME a b", "APPEND b x", once=[False, True, True])]
+    part = part_of(blocks, seen=3)
+    part.fail(0, "OOM")
+    part.fail(1, "ERR no such key")
+    found = review(blocks, [part])
+    assert {o.key for o in mark_overtaken(found)} == {b"a", b"b"}
+    assert [p.fate for p in found] == [Fate.FAILED, Fate.FAILED, Fate.APPLIED]
+
+
 def test_pending_commands_become_blocks_again() -> None:
     blocks = [block("SET a 1", "INCR b", once=[False, True])]
     again = to_blocks(review(blocks, [part_of(blocks, seen=0, lost=True)]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 
 from tests.support.player.resp import read_command
 
@@ -27,11 +26,20 @@ ALWAYS_ANSWERED = {
 FORWARDED = object()
 
 
+class Answers:
+    """What each command of a connection gets, in order, and whether it gets it; whether a transaction was refused."""
+
+    def __init__(self) -> None:
+        self.due: asyncio.Queue[object] = asyncio.Queue()
+        self.silent = False
+        self.refused = False
+
+
 class Grumbler:
     """Forwards 127.0.0.1:`port` to `upstream`; `error` (without "-") is what commands get while it is set.
 
-    `refuse_next` refuses the next transaction only. With `then_silent` no answer comes back from there on, while the
-    server gets everything.
+    `refuse_next` refuses the next transaction only; `behind` counts those that were forwarded on its connection since.
+    With `then_silent` that connection gets no answer from there on, while the server gets everything.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -40,7 +48,7 @@ class Grumbler:
         self.refused = 0
         self.refuse_next = False
         self.then_silent = False
-        self.silent = False
+        self.behind = 0
         self.port = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="grumbler", daemon=True)
@@ -68,12 +76,11 @@ class Grumbler:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
-        answers: deque[object] = deque()  # what each command gets, in order
-        some = asyncio.Event()
+        answers = Answers()
         try:
             async with asyncio.TaskGroup() as group:
-                back = group.create_task(self._back(server_reader, writer, answers, some))
-                await self._forth(reader, server_writer, answers, some)
+                back = group.create_task(self._back(server_reader, writer, answers))
+                await self._forth(reader, server_writer, answers)
                 back.cancel()
         except* (OSError, asyncio.IncompleteReadError):
             pass
@@ -83,9 +90,7 @@ class Grumbler:
             writer.close()
             server_writer.close()
 
-    async def _forth(
-        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, answers: deque[object], some: asyncio.Event
-    ) -> None:
+    async def _forth(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, answers: Answers) -> None:
         transaction: str | None = None  # None outside, "" inside a forwarded one, else the error of a refused one
         inside = False
         while argv := await read_command(reader):
@@ -95,12 +100,15 @@ class Grumbler:
             if name == b"MULTI":
                 inside, transaction = True, self.error or ""
                 if self.refuse_next:
-                    self.refuse_next, self.silent = False, self.then_silent
+                    self.behind, answers.silent, answers.refused = 0, self.then_silent, True
+                    self.refuse_next = False
                     transaction = "OOM command not allowed when used memory > 'maxmemory'."
                 answer = FORWARDED if not transaction else b"+OK\r\n"
             elif name in (b"EXEC", b"DISCARD"):
                 if transaction:
                     answer = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+                elif answers.refused:
+                    self.behind += 1
                 inside, transaction = False, None
             elif refuse and name not in ALWAYS_ANSWERED:
                 answer = f"-{refuse}\r\n".encode()
@@ -109,19 +117,13 @@ class Grumbler:
                 await server.drain()
             else:
                 self.refused += 1
-            answers.append(answer)
-            some.set()
+            answers.due.put_nowait(answer)
 
-    async def _back(
-        self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: deque[object], some: asyncio.Event
-    ) -> None:
+    async def _back(self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: Answers) -> None:
         while True:
-            while not answers:
-                some.clear()
-                await some.wait()
-            answer = answers.popleft()
+            answer = await answers.due.get()
             reply = await read_reply(server) if answer is FORWARDED else answer
-            if not self.silent:
+            if not answers.silent:
                 writer.write(reply)  # type: ignore[arg-type]
                 await writer.drain()
 

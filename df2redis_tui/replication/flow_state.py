@@ -208,6 +208,15 @@ class FlowState:
             )
         )
 
+    def found_nothing(self, pending: Pending) -> None:
+        """The source changes the expiry of a key that it has: the target expired it too early (§4.8)."""
+        lsn = pending.lsn
+        if self.rereads is None or self.merged or pending.tolerant or not lsn or lsn < self.missed_until():
+            return  # what the source did while nobody followed is seen to as it is read
+        key = pending.names()[0]
+        if self.rereads.count < REREADS_MOST and not self.rereads.supersedes(pending.db, key, lsn):
+            self.doubt(Overtaken(pending.db, key))
+
     def _superseded(self, pending: Pending, keys: tuple[bytes, ...]) -> bool:
         rereads = None if self.merged else self.rereads
         return rereads is not None and all(rereads.supersedes(pending.db, key, pending.lsn or 0) for key in keys)

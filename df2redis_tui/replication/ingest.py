@@ -31,7 +31,7 @@ from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
-from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.expiry import HOLD_MS, DeferredExpiry
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slot_of
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
@@ -102,12 +102,12 @@ class Ingest:
         self._release = release
         self._is_near = is_near
         self._held_until_ms = 0
+        self._put_off_to_ms = 0  # the latest time that was given to keys because the FLOW was late
         self._lag = lag
         self._held_up = held_up
         self._stale_until = 0.0  # until then (monotonic) what is read may be older than it seems
         self.missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
-        self._stable = False
         self._caught_up_once = False
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
@@ -142,7 +142,7 @@ class Ingest:
     async def journal(self, next_lsn: int, first: bytes, spool: Spool | None = None) -> None:
         """Follow the journal from `next_lsn`, read through `spool` where there is one. Ends only by an exception."""
         receive = spool.receive if spool is not None else self._connection.receive
-        self._stable = True
+        self._put_off_to_ms = _now_ms() + FULL_SYNC_GRACE_MS
         self._position = self._stats.lsn_received = next_lsn
         self._events.cut_reached(self.flow, next_lsn)
         await self._deliver(Block(0, [], next_lsn=next_lsn, arrived=time.monotonic(), ack_now=True))
@@ -326,7 +326,7 @@ class Ingest:
                 await self._values([value], arrived)
 
     async def _write_due_expiries(self) -> None:
-        """True expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""
+        """Nearly true expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""
         expiry = self._translate.expiry
         if not expiry.count:
             return
@@ -334,9 +334,12 @@ class Ingest:
         if self._is_near():
             self._caught_up_once = True
             await self._write_expiries(expiry.due(now_ms))
+            held, self._put_off_to_ms = expiry.shorter_than(self._put_off_to_ms), 0
+            await self._write_expiries([(db, key, max(ms, now_ms) + HOLD_MS) for db, key, ms in held])
         elif now_ms > self._held_until_ms - self._grace_ms() // 2:
             later = self._held_until_ms = now_ms + self._grace_ms()
-            await self._write_expiries([(db, key, later) for db, key, _ in expiry.remembered()])
+            self._put_off_to_ms = max(self._put_off_to_ms, later)
+            await self._write_expiries([(db, key, later) for db, key, _ in expiry.shorter_than(later)])
 
     async def write_all_expiries(self) -> None:
         """The end of the run: every key gets its true time now."""
@@ -362,7 +365,7 @@ class Ingest:
             if not self._is_near():
                 return FULL_SYNC_GRACE_MS
             self._caught_up_once = True
-        return 1_000 + int(2_000 * self._lag())
+        return HOLD_MS + int(2_000 * self._lag())
 
 
 def _now_ms() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from df2redis_tui.errors import ConfigError, TargetError
+from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.job_state import JobState
 
@@ -15,6 +15,7 @@ async def preflight(job: JobState) -> None:
     """Raises ConfigError, TargetError, TargetLost."""
     settings = job.settings
     await job.target.connect()
+    _warn_of_eviction(job)
     if settings.exactly_once:
         await job.lease.take()
         job.note_fence(await job.target.take_over(job.keys))
@@ -29,6 +30,18 @@ async def preflight(job: JobState) -> None:
     await _note_existing(job)
     if settings.exactly_once and not job.continues:
         await job.noted.write()
+
+
+def _warn_of_eviction(job: JobState) -> None:
+    for node in job.target.facts:
+        if node.evicts:
+            text = (
+                f"target {printable(node.name.encode())} drops keys when it is full "
+                f"(maxmemory-policy {printable(node.evicts.encode())}), unseen by this run: with noeviction it refuses "
+                "writes instead, which is waited out"
+            )
+            job.records.event("warning", "target", text)
+            log.warning(text)
 
 
 async def _note_existing(job: JobState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -33,6 +33,7 @@ class NodeFacts:
     max_memory: int | None
     modules: tuple[str, ...]
     keys: int
+    evicts: str = ""  # the policy by which it drops keys when it is full
 
 
 async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Capabilities]:
@@ -59,8 +60,14 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
         _number(info.get("maxmemory")),
         tuple(modules),
         keys,
+        _eviction(info),
     )
     return facts, caps
+
+
+def _eviction(info: dict[str, str]) -> str:
+    policy = info.get("maxmemory_policy", "noeviction")
+    return policy if policy != "noeviction" and _number(info.get("maxmemory")) else ""
 
 
 def _number(text: str | None) -> int | None:
@@ -165,18 +172,8 @@ class StandaloneTarget:
         """Ask again for memory and role (for the display)."""
         info = parse_info(await self.call("INFO"))
         old = self.facts[0]
-        self.facts = (
-            NodeFacts(
-                old.name,
-                old.product,
-                old.version,
-                info.get("role", old.role),
-                _number(info.get("used_memory")),
-                _number(info.get("maxmemory")),
-                old.modules,
-                old.keys,
-            ),
-        )
+        memory, most = _number(info.get("used_memory")), _number(info.get("maxmemory"))
+        self.facts = (replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most),)
 
     async def write_checkpoints(self, records: Iterable[bytes]) -> None:
         """Write each FLOW's record, made by `ledger.record(lsn)` of what is confirmed."""

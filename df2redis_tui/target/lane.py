@@ -11,7 +11,7 @@ import hiredis
 
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import NEED_MORE, READ_SIZE, RespConnection
-from df2redis_tui.target.part import EXEC, Part
+from df2redis_tui.target.part import EXEC, LOOKED_AT, Part
 
 REPLY_TIMEOUT = 120.0  # seconds without a byte while replies are due: the connection is taken for dead
 
@@ -35,8 +35,12 @@ class Lane:
         self._on_part = on_part
         self._outbox: deque[Part] = deque()
         self._posted = Signal()
+        self._uncounted: deque[Part] = deque()
 
     def post(self, part: Part) -> None:
+        part.looked_at = LOOKED_AT in part.wire
+        if not part.counted:
+            self._uncounted.append(part)
         self.waiting.append(part)
         self._outbox.append(part)
         self._posted.set()
@@ -83,12 +87,10 @@ class Lane:
         arrays = False  # an array may have begun in it
         while True:
             with anyio.move_on_after(REPLY_TIMEOUT):
-                data = await receive(READ_SIZE)
-                if whole and not reader.has_data() and not (arrays and self._inside_a_reply()):
+                data = tail + await receive(READ_SIZE) if tail else await receive(READ_SIZE)
+                tail = b""
+                if whole and not self._uncounted and not reader.has_data() and not (arrays and self._inside_a_reply()):
                     arrays = False
-                    if tail:
-                        data = tail + data
-                        tail = b""
                     # Only `+…` and `:…` lines in front of an EXEC's array: count them instead of parsing them.
                     star = data.find(b"*")
                     end = data.rfind(b"\r\n", 0, star if star >= 0 else len(data)) + 2
@@ -142,6 +144,8 @@ class Lane:
         part.seen += 1
         if isinstance(reply, hiredis.ReplyError):
             part.fail(index, str(reply))
+        elif reply == 0 and part.looked_at:
+            part.nothing(index)
         elif part.layout is not None and part.layout[index] == EXEC:
             if isinstance(reply, list):
                 part.exec_results(index, reply, hiredis.ReplyError)
@@ -152,6 +156,8 @@ class Lane:
 
     def _finish(self) -> None:
         part = self.waiting.popleft()
+        if self._uncounted and self._uncounted[0] is part:
+            self._uncounted.popleft()
         self.commands += len(part.commands)
         took = time.monotonic() - part.sent_at
         self.latency = took if not self.latency else self.latency * 0.9 + took * 0.1

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from df2redis_tui.pipeline.batch import Batch
 
+# Of these the reply 0 says that there is no such key.
+LOOKED_AT = b"*3\r\n$9\r\nPEXPIREAT\r\n"
+
 # Marks in a part's layout, where a reply belongs to no command.
 MULTI, EXTRA, EXEC = -1, -2, -3
 
@@ -24,6 +27,8 @@ class Part:
     seen: int = 0
     sent_at: float = 0.0
     failures: dict[int, str] = field(default_factory=dict)
+    looked_at: bool = False  # there are LOOKED_AT commands in it
+    no_key: list[int] = field(default_factory=list)  # indexes of those that found nothing
     extra_error: str = ""  # of a SELECT or checkpoint that travelled along
     aborted: bool = False  # its transaction did not run
     lost: bool = False  # the connection ended before all replies came
@@ -52,11 +57,27 @@ class Part:
             self.extra_error = error
 
     def exec_results(self, reply_index: int, results: list[object], error_type: type) -> None:
-        """Note the error replies inside an EXEC's array."""
+        """Note the replies inside an EXEC's array that matter."""
         first = reply_index - len(results)
         for i, result in enumerate(results):
             if isinstance(result, error_type):
                 self.fail(first + i, str(result))
+            elif result == 0 and self.looked_at:
+                self.nothing(first + i)
+
+    def nothing(self, reply_index: int) -> None:
+        """Note the reply 0."""
+        command = reply_index if self.layout is None else self.layout[reply_index]
+        if command >= 0 and self.commands[command].startswith(LOOKED_AT):
+            self.no_key.append(command)
+
+    @property
+    def counted(self) -> bool:
+        """Whether no reply outside of its only transaction has to be looked at, so that counting them is enough."""
+        layout = self.layout
+        if not self.looked_at:
+            return True
+        return layout is not None and layout[0] < 0 and layout[-1] == EXEC and layout.count(EXEC) == 1
 
     def unconfirmed(self) -> range:
         """Indexes of the commands whose own reply has not come (all commands of transactions still open included)."""

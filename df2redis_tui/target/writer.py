@@ -18,7 +18,7 @@ from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import PeerLost, RespConnection
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import Part
-from df2redis_tui.target.pending import Fate, Overtaken, Pending, mark_overtaken, review, to_blocks
+from df2redis_tui.target.pending import Fate, Overtaken, Pending, commands_of, mark_overtaken, review, to_blocks
 from df2redis_tui.target.replies import STUCK, Verdict, verdict
 from df2redis_tui.target.router import Ledger, Router
 
@@ -36,6 +36,9 @@ class WriterEvents(Protocol):
 
     def refused(self, pending: Pending, batch: Batch) -> None:
         """The target will never take this command. Raises NotCopied under the policy `stop`."""
+
+    def found_nothing(self, pending: Pending) -> None:
+        """The target had no such key when this was to change its expiry."""
 
     def doubt(self, overtaken: Overtaken) -> None:
         """This key needs a re-read from the source."""
@@ -159,13 +162,21 @@ class Writer:
     def _advance(self) -> None:
         """Confirm the batches at the head that are complete."""
         while self._in_flight and self._well.is_set():
-            batch, _ = self._in_flight[0]
+            batch, parts = self._in_flight[0]
             if batch.waiting_parts:
                 break
             self._in_flight.popleft()
+            self._look_at(batch, parts)
             self._events.confirmed(batch)
         if not self._in_flight:
             self._settled.set()
+
+    def _look_at(self, batch: Batch, parts: list[Part]) -> None:
+        found_nothing = {id(part.commands[index]) for part in parts for index in part.no_key}
+        if found_nothing:
+            for pending in commands_of(batch.blocks):
+                if id(pending.command) in found_nothing:
+                    self._events.found_nothing(pending)
 
     def _troubled(self) -> None:
         if self._well.is_set():
@@ -258,7 +269,7 @@ class Writer:
         self._carry_positions(due)
         for batch, todo in due:
             await self._complete(batch, todo)
-            self._in_flight.popleft()
+            self._look_at(*self._in_flight.popleft())
             self._events.confirmed(batch)
             self.status = ""
         self._trouble.clear()
@@ -377,6 +388,7 @@ class Writer:
         blocks = to_blocks(todo)
         parts = self._post(batch, blocks)
         await self._quiesce()
+        self._look_at(batch, parts)
         return answered + review(blocks, parts)
 
 

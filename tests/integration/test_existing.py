@@ -84,3 +84,16 @@ def test_fail_touches_nothing(player: Player, target: Server, run: Run) -> None:
     assert target.client().get("string") == b"old"
     assert not target.client().exists("fresh")
     assert not any(words[:2] == ("DFLY", "SYNC") for words in player.commands)
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "noeviction"])
+def test_a_target_that_drops_keys_when_it_is_full_is_warned_of(
+    player: Player, target: Server, run: Run, policy: str
+) -> None:
+    client = target.client()
+    client.config_set("maxmemory", "1gb")
+    client.config_set("maxmemory-policy", policy)
+    program = run(copy_arguments(player.url, target.url))
+    assert program.process.returncode == 0, program.output()
+    assert ("maxmemory-policy allkeys-lru" in program.log()) == (policy == "allkeys-lru")
+    assert ("drops keys when it is full" in program.output()) == (policy == "allkeys-lru")

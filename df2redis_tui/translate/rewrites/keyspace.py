@@ -46,7 +46,7 @@ def expire(to: Rewriter, args: Args) -> None:
     expire_ms = value * (1 if name.startswith(b"P") else 1000) + (0 if name.endswith(b"AT") else to.now_ms)
     if len(args) == 3:
         to.emit(key, (b"PEXPIREAT", key, b"%d" % to.expire_at(key, expire_ms)), False)
-    elif to.caps.conditional_expire and not to.expiry.count:
+    elif to.caps.conditional_expire and to.expiry.true_time(to.db, key) is None:
         to.emit(key, (b"PEXPIREAT", key, b"%d" % expire_ms, *args[3:]), True)
     else:
         to.reread((key,), f"{name.decode()} has a condition that can't be checked here")

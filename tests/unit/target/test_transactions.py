@@ -189,3 +189,44 @@ def test_an_array_of_integers_whose_header_came_alone_is_one_reply() -> None:
         return done
 
     assert anyio.run(main) == [0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64, 1000])
+def test_an_expiry_of_a_key_that_was_not_there_is_noticed(size: int, ledger: FlowLedger) -> None:
+    """Alone and in a transaction; others may answer 0. A part may be posted while an earlier one is being answered."""
+    expire = encode("PEXPIREAT", "a", "1")
+    early = [[SET, INCR, SET], [INCR, expire, expire]]
+    late = [[expire, INCR, expire], [SET, SET, SET], [INCR, INCR, expire]]
+
+    async def main() -> list[list[int]]:
+        pipe = Pipe()
+        parts: list[Part] = []
+        lane = lane_over(pipe)
+
+        def post(commands: list[bytes], transaction: bool) -> None:
+            batch = batch_of(Block(0, commands, next_lsn=int(transaction)), next_lsn=int(transaction))
+            part = whole_part(batch, batch.blocks, "n", lane, ledger if transaction else None, 0)
+            assert part is not None
+            parts.append(part)
+            lane.post(part)
+
+        async def answer(replies: bytes) -> None:
+            for at in range(0, len(replies), size):
+                await pipe.feed.send(replies[at : at + size])
+                for _ in range(3):
+                    await anyio.sleep(0)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lane.run)
+            post(early[0], False)
+            post(early[1], True)
+            await answer(b"+OK\r\n:0\r\n+O")
+            for commands in late:
+                post(commands, False)
+            await answer(b"K\r\n+OK\r\n" + b"+QUEUED\r\n" * 5 + b"*5\r\n:0\r\n:0\r\n:1\r\n+OK\r\n:0\r\n")
+            await answer(b":1\r\n:0\r\n:0\r\n" + b"+OK\r\n" * 3 + b":0\r\n:0\r\n:0\r\n")
+            tasks.cancel_scope.cancel()
+        assert all(part.finished for part in parts)
+        return [part.no_key for part in parts]
+
+    assert anyio.run(main) == [[], [1], [2], [], [2]]

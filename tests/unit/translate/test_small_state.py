@@ -76,24 +76,37 @@ def test_commands_of_any_length_are_resp_arrays(count: int) -> None:
     assert parse(encode(args)) == args
 
 
-def test_the_source_is_awaited_for_what_expires_about_now() -> None:
+def test_the_source_is_awaited_for_what_expires_soon() -> None:
     expiry = DeferredExpiry()
-    for key, at in ((b"soon", NOW + 500), (b"later", NOW + 5000), (b"just", NOW - 1000), (b"long", NOW - 5000)):
+    ends = {b"soon": NOW + 500, b"later": NOW + 55_000, b"just": NOW - 1000, b"long": NOW - 5000}
+    for key, at in ends.items():
         assert expiry.effective(0, key, at, NOW, 60_000) == NOW + 60_000
-    assert {key for _, key, _ in expiry.due(NOW)} == {b"later", b"long"}
+    assert expiry.due(NOW) == [(0, b"long", NOW - 5000)]
+    assert {key for _, key, _ in expiry.shorter_than(NOW + 3000)} == {b"soon", b"just"}
     assert {key for _, key, _ in expiry.due(NOW + 10_000)} == {b"soon", b"just"}
     assert expiry.due(NOW + 10_000) == []
+    assert expiry.count == 1
+
+
+def test_a_key_that_ends_soon_ends_a_little_later_where_nothing_is_late() -> None:
+    expiry = DeferredExpiry()
+    assert expiry.effective(0, b"k", NOW + 60_000, NOW, 1000) == NOW + 61_000
+    assert expiry.effective(0, b"k", NOW + 10, NOW, 1000) == NOW + 1010
+    assert expiry.true_time(0, b"k") == NOW + 10
+    assert expiry.effective(0, b"k", NOW + 70_000, NOW, 1000) == NOW + 70_000
     assert expiry.count == 0
 
 
 def test_deferred_expiry_is_bounded_and_cancels() -> None:
-    expiry = DeferredExpiry(limit=2)
-    assert [expiry.effective(0, k, NOW, NOW, 10) for k in (b"a", b"b", b"c")] == [NOW + 10, NOW + 10, NOW]
-    assert expiry.overflowed == 1
+    expiry = DeferredExpiry(limit=3, ahead=1)
+    held = [NOW + 6000, NOW + 5000, NOW + 10_000, NOW + 10_000, NOW]
+    keys = {b"a": NOW + 5000, b"b": NOW + 5000, b"c": NOW, b"d": NOW, b"e": NOW}
+    assert [expiry.effective(0, key, at, NOW, 10_000 if at == NOW else 10) for key, at in keys.items()] == held
+    assert expiry.overflowed == 2
     assert expiry.effective(0, b"a", NOW + 99_999, NOW, 10) == NOW + 99_999
-    expiry.rename(0, b"b", b"n")
+    expiry.rename(0, b"c", b"n")
     assert expiry.true_time(0, b"n") == NOW
-    assert expiry.count == 1
+    assert expiry.count == 2
     expiry.clear(0)
     assert expiry.count == 0
 

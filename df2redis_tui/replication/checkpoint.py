@@ -8,9 +8,10 @@ what was executed.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from df2redis_tui.errors import TargetError, TargetLost
@@ -119,6 +120,8 @@ class FlowLedger:
         self._seq = 0
         self._batches_key = keys.batches(flow)
         self._batches = 0  # transactions sent that have run or will run
+        self._counts = True
+        self._counted_anew = 0  # times
         self.counting = encode("INCR", self._batches_key)  # goes with every transaction
 
     def begin(self, master_id: str, lsn: int) -> None:
@@ -180,9 +183,23 @@ class FlowLedger:
 
     async def missing(self, connection: RespConnection) -> int:
         """How many of the transactions sent have not run; what is sent from now on counts from there."""
+        counted_anew = self._counted_anew
         ran = await self.ran(connection)
+        if not self._counts or counted_anew != self._counted_anew:
+            return 0  # nothing is in flight, and the answer may be older or newer than the removal of the count
         sent, self._batches = self._batches, ran
         return sent - ran
+
+    @contextlib.contextmanager
+    def counting_anew(self) -> Iterator[None]:
+        """Inside, the count on the target is removed, while connections may break and be repaired."""
+        self._counts = False
+        try:
+            yield
+        finally:
+            self._batches = 0
+            self._counts = True
+            self._counted_anew += 1
 
     async def ran(self, connection: RespConnection) -> int:
         """How many transactions of this FLOW the target has run. Raises PeerLost, TargetLost, TargetError."""

@@ -15,10 +15,11 @@ async def end_session(job: JobState, keep: bool) -> None:
     remove a half-written key).
     """
     resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
-    for state in job.flows:
+    near = [state.near() for state in job.flows]  # asked before anything is done that takes time
+    for state, caught_up in zip(job.flows, near, strict=True):
         dispatcher = state.dispatcher
         if dispatcher is not None:
-            if resumable and job.stop_asked.is_set() and state.ingest is not None and state.near():
+            if resumable and job.stop_asked.is_set() and state.ingest is not None and caught_up:
                 dispatcher.channel.unbounded = True
                 await state.ingest.write_all_expiries()
             if not resumable and not keep:

@@ -213,8 +213,10 @@ class FlowState:
         lsn = pending.lsn
         if self.rereads is None or self.merged or pending.tolerant or not lsn or lsn < self.missed_until():
             return  # what the source did while nobody followed is seen to as it is read
-        key = pending.names()[0]
-        if self.rereads.count < REREADS_MOST and not self.rereads.supersedes(pending.db, key, lsn):
+        name, key = pending.args()[:2]
+        if name == b"PERSIST" and (self.ingest is None or not self.ingest.persist_tells):
+            return
+        if not self.rereads.supersedes(pending.db, key, lsn):
             self.doubt(Overtaken(pending.db, key))
 
     def _superseded(self, pending: Pending, keys: tuple[bytes, ...]) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.dragonfly.journal import JournalDecoder
@@ -33,7 +36,7 @@ from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import HOLD_MS, DeferredExpiry
 from df2redis_tui.translate.journal import JournalTranslator
-from df2redis_tui.translate.keys import slot_of
+from df2redis_tui.translate.keys import slots_of
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
 from df2redis_tui.translate.rewriter import true_expiry_command
@@ -44,6 +47,8 @@ IDLE = 1.0  # seconds
 STALE = 2.0  # seconds; the source's offsets are asked more often
 REREADS_MOST = 10_000  # keys of a FLOW whose values may wait in memory for reasons of expiry
 EXPIRY_CHANGES = frozenset({b"PERSIST", b"PEXPIREAT", b"PEXPIRE", b"EXPIREAT", b"EXPIRE", b"GETEX"})
+EXPIRIES_PER_BLOCK = 1024
+LOOKED_AT_PER_MS = 20  # remembered expiries: of 100,000 every five seconds, that takes some 15 ms
 SMALL_READ = 16 * 1024  # bytes
 SOON = 0.002  # seconds
 
@@ -102,6 +107,7 @@ class Ingest:
         self._release = release
         self._is_near = is_near
         self._held_until_ms = 0
+        self._look_at_ms = 0  # not before then, what is remembered of expiries is gone through
         self._put_off_to_ms = 0  # the latest time that was given to keys because the FLOW was late
         self._lag = lag
         self._held_up = held_up
@@ -116,6 +122,11 @@ class Ingest:
     def position(self) -> int:
         """Every record below this LSN has been read, and perhaps some more translated; 0 in a full sync."""
         return self._position
+
+    @property
+    def persist_tells(self) -> bool:
+        """Whether a PERSIST in the journal has done something (older releases write it in any case)."""
+        return self._release is None or self._release >= (1, 27)
 
     def resumes_behind(self, next_lsn: int) -> None:
         """A partial sync begins, and the source is at `next_lsn`."""
@@ -142,7 +153,8 @@ class Ingest:
     async def journal(self, next_lsn: int, first: bytes, spool: Spool | None = None) -> None:
         """Follow the journal from `next_lsn`, read through `spool` where there is one. Ends only by an exception."""
         receive = spool.receive if spool is not None else self._connection.receive
-        self._put_off_to_ms = _now_ms() + FULL_SYNC_GRACE_MS
+        if self._translate.expiry.count:
+            self._put_off_to_ms = _now_ms() + FULL_SYNC_GRACE_MS
         self._position = self._stats.lsn_received = next_lsn
         self._events.cut_reached(self.flow, next_lsn)
         await self._deliver(Block(0, [], next_lsn=next_lsn, arrived=time.monotonic(), ack_now=True))
@@ -198,10 +210,10 @@ class Ingest:
             await self._values(run, arrived)
         return offset
 
-    async def _values(self, records: list[SnapshotRecord], arrived: float) -> None:
+    async def _values(self, records: list[SnapshotRecord], arrived: float, grace_ms: int = FULL_SYNC_GRACE_MS) -> None:
         translator = self._translate.snapshot
         try:
-            blocks = translator.translate(records, _now_ms(), FULL_SYNC_GRACE_MS, arrived)
+            blocks = translator.translate(records, _now_ms(), grace_ms, arrived)
         except NotCopied:
             for block in translator.unsent:
                 await self._deliver(block)
@@ -279,6 +291,7 @@ class Ingest:
             grace_ms=self._grace_ms(),
             arrived=arrived,
             pending=self._rereads,
+            replayed_until=self.missed_until,
         )
         for item in items:
             if isinstance(item, Reread):
@@ -319,11 +332,10 @@ class Ingest:
     async def _write_reread(self, arrived: float) -> None:
         for db, key, value in self._rereads.due(self._position):
             if value is None:
-                gone = command(b"DEL", key)
-                await self._deliver(self._block(db, gone, key, arrived))
-                self._translate.expiry.cancel(db, key)
+                self._translate.expiry.cancel(0 if self._translate.caps.cluster else db, key)
+                await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
             else:
-                await self._values([value], arrived)
+                await self._values([value], arrived, self._grace_ms())
 
     async def _write_due_expiries(self) -> None:
         """Nearly true expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""
@@ -333,39 +345,48 @@ class Ingest:
         now_ms = _now_ms()
         if self._is_near():
             self._caught_up_once = True
-            await self._write_expiries(expiry.due(now_ms))
+            self._held_until_ms = 0
             held, self._put_off_to_ms = expiry.shorter_than(self._put_off_to_ms), 0
             await self._write_expiries([(db, key, max(ms, now_ms) + HOLD_MS) for db, key, ms in held])
+            if now_ms >= self._look_at_ms:
+                self._look_at_ms = now_ms + expiry.count // LOOKED_AT_PER_MS
+                await self._write_expiries(expiry.due(now_ms))
         elif now_ms > self._held_until_ms - self._grace_ms() // 2:
             later = self._held_until_ms = now_ms + self._grace_ms()
-            self._put_off_to_ms = max(self._put_off_to_ms, later)
             await self._write_expiries([(db, key, later) for db, key, _ in expiry.shorter_than(later)])
 
     async def write_all_expiries(self) -> None:
-        """The end of the run: every key gets its true time now."""
+        """The end of the run: every key gets its true time now, but those that end by themselves before long."""
         expiry = self._translate.expiry
-        await self._write_expiries(expiry.remembered())
+        ends_ms = _now_ms() + HOLD_MS
+        await self._write_expiries([held for held in expiry.remembered() if held[2] > ends_ms or self._put_off_to_ms])
         expiry.clear()
 
     async def _write_expiries(self, expiries: list[tuple[int, bytes, int]]) -> None:
         now = time.monotonic()
-        for db, key, expire_ms in expiries:
-            wire = true_expiry_command(self._translate.caps, key, expire_ms)
-            await self._deliver(self._block(db, wire, key, now))
+        caps = self._translate.caps
+        for db, group in groupby(expiries, key=itemgetter(0)):
+            held = list(group)
+            for i in range(0, len(held), EXPIRIES_PER_BLOCK):
+                some = held[i : i + EXPIRIES_PER_BLOCK]
+                wires = [true_expiry_command(caps, key, expire_ms) for _, key, expire_ms in some]
+                await self._deliver(self._block(db, wires, [key for _, key, _ in some], now))
+                await anyio.lowlevel.checkpoint()
 
-    def _block(self, db: int, wire: bytes, key: bytes, arrived: float) -> Block:
-        translate = self._translate
-        slots = [slot_of(key)] if translate.route else None
-        return Block(
-            0 if translate.route else db, [wire], slots, size=len(wire) + COMMAND_OVERHEAD, entries=0, arrived=arrived
-        )
+    def _block(self, db: int, wires: list[bytes], keys: list[bytes], arrived: float) -> Block:
+        route = self._translate.route
+        slots = slots_of(keys) if route else None
+        size = sum(map(len, wires)) + COMMAND_OVERHEAD * len(wires)
+        return Block(0 if route else db, wires, slots, size=size, entries=0, arrived=arrived)
 
     def _grace_ms(self) -> int:
-        if not self._caught_up_once:
-            if not self._is_near():
-                return FULL_SYNC_GRACE_MS
+        """How long a key has to live at least that is written now."""
+        if not self._caught_up_once and self._is_near():
             self._caught_up_once = True
-        return HOLD_MS + int(2_000 * self._lag())
+        grace_ms = HOLD_MS + int(2_000 * self._lag()) if self._caught_up_once else FULL_SYNC_GRACE_MS
+        if grace_ms > 3 * HOLD_MS:
+            self._put_off_to_ms = max(self._put_off_to_ms, _now_ms() + grace_ms)
+        return grace_ms
 
 
 def _now_ms() -> int:

@@ -20,6 +20,9 @@ from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 log = logging.getLogger(__name__)
 
 LATER = 0.5  # seconds
+RESTLESS = 3  # tries: the key changes too often to be read together with others
+AGAIN_AFTER = 0.01  # seconds, for each try so far
+MOST_TRIES = 20  # that are counted for it
 FOOTER = 10  # bytes behind the value in a DUMP: version and CRC64
 
 
@@ -84,8 +87,35 @@ class KeyReader:
             for (db, key), result in zip(keys, results, strict=True)
         }
 
+    async def read_alone(self, db: int, key: bytes) -> Reading:
+        """One key, with the positions around it in the same write: in the shortest time that it may not change in.
+
+        None of these commands is one that a Dragonfly runs beside others of a pipeline. Raises SourceLost.
+        """
+        commands = [encode("SELECT", db)] if db != self._db else []
+        commands += [encode("DFLY", "REPLICAOFFSET"), encode("MULTI"), encode("DUMP", key), encode("PTTL", key)]
+        commands += [encode("EXEC"), encode("DFLY", "REPLICAOFFSET")]
+        try:
+            if self._connection is None:
+                return (await self.read([(db, key)]))[(db, key)]
+            self._db = db
+            replies = (await self._connection.pipeline(commands))[-6:]
+        except PeerLost:
+            await self.aclose()
+            return (await self.read([(db, key)]))[(db, key)]
+        except BaseException:
+            await self.aclose()
+            raise
+        now_ms = time.time_ns() // 1_000_000
+        before, after = self._position(replies[0]), self._position(replies[-1])
+        if isinstance(before, str) or isinstance(after, str):
+            return Reading(0, 0, None, before if isinstance(before, str) else str(after))
+        return _reading(before, after, db, key, replies[4], now_ms)
+
     async def _offset(self, connection: RespConnection) -> int | str:
-        reply = await connection.call("DFLY", "REPLICAOFFSET")
+        return self._position(await connection.call("DFLY", "REPLICAOFFSET"))
+
+    def _position(self, reply: object) -> int | str:
         if isinstance(reply, list) and self._flow < len(reply) and isinstance(reply[self._flow], int):
             return int(reply[self._flow])
         return error_text(reply)
@@ -119,6 +149,7 @@ class _Pending:
     b: int = 0
     value: Value | None = None
     tries: int = 0
+    not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the FLOW
 
 
 class Rereads:
@@ -143,7 +174,8 @@ class Rereads:
     @property
     def unresolved(self) -> bool:
         """Whether to `ask` now."""
-        return any(p.a is None for p in self._pending.values()) and time.monotonic() >= self._not_before
+        now = time.monotonic()
+        return now >= self._not_before and any(p.a is None and now >= p.not_before for p in self._pending.values())
 
     def request(self, db: int, keys: tuple[bytes, ...], reason: str) -> None:
         """Everything received so far of these keys is superseded by the re-read to come."""
@@ -207,12 +239,17 @@ class Rereads:
         To be called between two chunks of the journal: everything received before it has an LSN below A. Raises
         SourceLost: the keys wait for the next session then.
         """
-        wanted = [key for key, p in self._pending.items() if p.a is None]
+        now = time.monotonic()
+        wanted = [(key, p.tries) for key, p in self._pending.items() if p.a is None and now >= p.not_before]
+        calm = [key for key, tries in wanted if tries < RESTLESS]
+        restless = {key for key, tries in wanted if tries >= RESTLESS}
         failed: list[tuple[int, bytes, str]] = []
-        for start in range(0, len(wanted), 64):
-            keys = wanted[start : start + 64]
+        for keys in [*(calm[at : at + 64] for at in range(0, len(calm), 64)), *([key] for key in restless)]:
             try:
-                readings = await self._reader.read(keys)
+                if keys[0] in restless:
+                    readings = {keys[0]: await self._reader.read_alone(*keys[0])}
+                else:
+                    readings = await self._reader.read(keys)
             except SourceLost:
                 raise
             except SourceError as error:
@@ -230,6 +267,7 @@ class Rereads:
                 else:
                     pending.a, pending.b, pending.value = reading.a, reading.b, reading.value
                     pending.tries += 1
+                    pending.not_before = time.monotonic() + min(pending.tries - 1, MOST_TRIES) * AGAIN_AFTER
                     if pending.tries % 100 == 0:
                         log.warning(
                             "a key changes faster than it can be re-read",

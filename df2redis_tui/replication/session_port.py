@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from df2redis_tui.dragonfly.control import Control, Greeting
@@ -89,8 +90,12 @@ class SessionPort:
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
             keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]
-            async with job.checkpointing:
-                await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
+            with contextlib.ExitStack() as counting_anew:
+                for state in job.flows:
+                    if state.ledger is not None:
+                        counting_anew.enter_context(state.ledger.counting_anew())
+                async with job.checkpointing:
+                    await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
             job.noted.flows = len(job.flows)
         if job.noted.clean_up_due:
             # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.

@@ -38,7 +38,7 @@ class Lane:
         self._uncounted: deque[Part] = deque()
 
     def post(self, part: Part) -> None:
-        part.looked_at = LOOKED_AT in part.wire
+        part.looked_at = any(command in part.wire for command in LOOKED_AT)
         if not part.counted:
             self._uncounted.append(part)
         self.waiting.append(part)
@@ -89,7 +89,7 @@ class Lane:
             with anyio.move_on_after(REPLY_TIMEOUT):
                 data = tail + await receive(READ_SIZE) if tail else await receive(READ_SIZE)
                 tail = b""
-                if whole and not self._uncounted and not reader.has_data() and not (arrays and self._inside_a_reply()):
+                if whole and not self._uncounted and not reader.has_data() and not (arrays and self._array_due()):
                     arrays = False
                     # Only `+…` and `:…` lines in front of an EXEC's array: count them instead of parsing them.
                     star = data.find(b"*")
@@ -115,12 +115,8 @@ class Lane:
                 self.lost = f"no reply for {REPLY_TIMEOUT:g} s"
                 return
 
-    def _inside_a_reply(self) -> bool:
-        """Whether the reply due next may be an array. Inside a transaction only the last one is."""
-        if not self.waiting:
-            return False
-        part = self.waiting[0]
-        return part.layout is None or part.layout[-1] != EXEC or part.layout[part.seen] == EXEC
+    def _array_due(self) -> bool:
+        return bool(self.waiting) and self.waiting[0].array_due
 
     def _successes(self, count: int) -> None:
         waiting = self.waiting

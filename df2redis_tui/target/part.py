@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from df2redis_tui.pipeline.batch import Batch
 
-# Of these the reply 0 says that there is no such key.
-LOOKED_AT = b"*3\r\n$9\r\nPEXPIREAT\r\n"
+# Of these the reply 0 says that there is no such key (or that it had no TTL).
+LOOKED_AT = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
 
 # Marks in a part's layout, where a reply belongs to no command.
 MULTI, EXTRA, EXEC = -1, -2, -3
@@ -79,17 +79,31 @@ class Part:
             return True
         return layout is not None and layout[0] < 0 and layout[-1] == EXEC and layout.count(EXEC) == 1
 
+    @property
+    def array_due(self) -> bool:
+        """Whether the next reply may be an array. Inside a transaction only the last one is."""
+        layout = self.layout
+        if layout is None:
+            return True
+        mark = layout[self.seen]
+        return mark == EXEC or (mark >= 0 and self._transaction_at(self.seen) is None)
+
+    def _transaction_at(self, index: int) -> int | None:
+        """Where the MULTI stands of the transaction that the reply at `index` belongs to."""
+        layout = self.layout or []
+        i = index - 1
+        while i >= 0 and layout[i] != EXEC:
+            if layout[i] == MULTI:
+                return i
+            i -= 1
+        return None
+
     def unconfirmed(self) -> range:
         """Indexes of the commands whose own reply has not come (all commands of transactions still open included)."""
         if self.layout is None:
             return range(self.seen, len(self.commands))
-        first = self.seen
         # Replies inside an open transaction say QUEUED, not done: go back to its MULTI.
-        i = first - 1
-        while i >= 0 and self.layout[i] != EXEC:
-            if self.layout[i] == MULTI:
-                first = i
-                break
-            i -= 1
+        begun = self._transaction_at(self.seen)
+        first = self.seen if begun is None else begun
         commands = [c for c in self.layout[first:] if c >= 0]
         return range(commands[0], len(self.commands)) if commands else range(0)

@@ -60,15 +60,11 @@ class DeferredExpiry:
 
     def rename(self, db: int, key: bytes, new: bytes) -> None:
         """The key took its TTL along to a new name, whose own TTL is gone."""
-        self.move(db, key, db, new)
-
-    def move(self, db: int, key: bytes, new_db: int, new: bytes) -> None:
-        """The key took its TTL along into another database or name."""
         expire_ms = self.true_time(db, key)
         self.cancel(db, key)
-        self.cancel(new_db, new)
+        self.cancel(db, new)
         if expire_ms is not None:
-            self._true.setdefault(new_db, {})[new] = expire_ms
+            self._true.setdefault(db, {})[new] = expire_ms
             self.count += 1
 
     def clear(self, db: int | None = None) -> None:
@@ -82,17 +78,19 @@ class DeferredExpiry:
 
     def shorter_than(self, until_ms: int) -> list[tuple[int, bytes, int]]:
         """(db, key, true expiry) of what, held as for a FLOW that is caught up, would end before `until_ms`."""
-        return [held for held in self.remembered() if held[2] + HOLD_MS < until_ms]
+        return [held for held in self.remembered() if held[2] + HOLD_MS < until_ms] if until_ms else []
 
     def due(self, now_ms: int) -> list[tuple[int, bytes, int]]:
-        """For a FLOW that is caught up: (db, key, true expiry) to be written now; they are forgotten here."""
-        if not self.count:
-            return []
+        """For a FLOW that is caught up: (db, key, true expiry) to be written now. Those and what has ended are
+        forgotten here."""
         soon, overdue = now_ms + AHEAD_MS, now_ms - OVERDUE_MS
-        ready: list[tuple[int, bytes, int]] = []
+        far: list[tuple[int, bytes, int]] = []
         for db, keys in self._true.items():
-            ready += [(db, key, ms) for key, ms in keys.items() if ms > soon or ms < overdue]
-        for db, key, _ in ready:
-            del self._true[db][key]
-        self.count -= len(ready)
-        return ready
+            ended = [key for key, ms in keys.items() if ms < overdue]
+            far += [(db, key, ms) for key, ms in keys.items() if ms > soon]
+            for key in ended:
+                del keys[key]
+            self.count -= len(ended)
+        for db, key, _ in far:
+            self.cancel(db, key)
+        return far

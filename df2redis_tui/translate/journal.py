@@ -116,8 +116,10 @@ class JournalTranslator:
         grace_ms: int,
         arrived: float,
         pending: PendingPort | None,
+        replayed_until: int = 0,
     ) -> Iterator[Item]:
-        """Items for these entries; `first_lsn` is the LSN of the first that counts.
+        """Items for these entries; `first_lsn` is the LSN of the first that counts. Those below `replayed_until` may
+        have been translated before.
 
         `counted` False for the journal inside a full sync: blocks then are tolerant and move no position. A Reread must
         be taken up before the next item is asked for, since `pending` decides about the records behind it. NotCopied is
@@ -125,7 +127,7 @@ class JournalTranslator:
         """
         to = self._to
         to.counted, to.now_ms, to.grace_ms, to.arrived = counted, now_ms, grace_ms, arrived
-        to.pending = pending
+        to.pending, to.replayed_until = pending, replayed_until
         to.ready = []
         to.block = to.new_block(0)
         to.lsn = first_lsn

@@ -73,6 +73,7 @@ class Rewriter:
         self.counted = True
         self.now_ms = 0
         self.grace_ms = 0
+        self.replayed_until = 0
         self.arrived = 0.0
         self.pending: PendingPort | None = None
         # the record
@@ -118,7 +119,7 @@ class Rewriter:
         if not wanted:
             return
         for key in wanted:
-            self.expiry.cancel(self.db, key)
+            self.expiry.cancel(self.expiry_db, key)
         self.cut(self.lsn)
         self.ready.append(Reread(self.db, wanted, self.lsn, reason))
 
@@ -222,12 +223,17 @@ class Rewriter:
 
     # Time
 
+    @property
+    def expiry_db(self) -> int:
+        """What is remembered of expiries goes by the target's databases."""
+        return 0 if self.caps.cluster else self.db
+
     def expire_at(self, key: bytes, expire_ms: int) -> int:
-        return self.expiry.effective(self.db, key, expire_ms, self.now_ms, self.grace_ms)
+        return self.expiry.effective(self.expiry_db, key, expire_ms, self.now_ms, self.grace_ms)
 
     def forget_expiry(self, key: bytes) -> None:
         if self.expiry.count:
-            self.expiry.cancel(self.db, key)
+            self.expiry.cancel(self.expiry_db, key)
 
 
 def true_expiry_command(caps: Capabilities, key: bytes, expire_ms: int) -> bytes:

@@ -178,13 +178,13 @@ class SnapshotTranslator:
             self._ownership.observe(value.key, self._flow)
         expire_ms = value.expire_ms
         if expire_ms:
-            expire_ms = self._expiry.effective(value.db, value.key, expire_ms, self._now_ms, self._grace_ms)
+            expire_ms = self._expiry.effective(db, value.key, expire_ms, self._now_ms, self._grace_ms)
         elif self._expiry.count:
-            self._expiry.cancel(value.db, value.key)
+            self._expiry.cancel(db, value.key)
         try:
             commands = self._writer.commands(value.key, value.type, value.raw, expire_ms)
         except Unrepresentable as why:
-            self._expiry.cancel(value.db, value.key)
+            self._expiry.cancel(db, value.key)
             self._refuse(value.db, value.key, why.kind, why.reason, value.raw)
             return
         if self._old is not None:
@@ -209,7 +209,7 @@ class SnapshotTranslator:
         if self._old is not None:
             self._old.replaced(db, record.key)
         self.open_keys.add((record.db, record.key))
-        self._expiry.cancel(record.db, record.key)
+        self._expiry.cancel(db, record.key)
 
     def _part(self, record: ValuePart) -> None:
         big = self._values.get(record.id)
@@ -226,9 +226,9 @@ class SnapshotTranslator:
         big = self._values.pop(record.id, None)
         if big is None or big.refused:
             return
-        if big.expire_ms:
-            big.expire_ms = self._expiry.effective(big.db, big.key, big.expire_ms, self._now_ms, self._grace_ms)
         db = self._target_db(big.db)
+        if big.expire_ms:
+            big.expire_ms = self._expiry.effective(db, big.key, big.expire_ms, self._now_ms, self._grace_ms)
         self._append(db, big.key, big.end())
         self._count(db, big.kind)
         self.open_keys.discard((big.db, big.key))

@@ -155,7 +155,7 @@ class Cluster:
         yield
         stop.set()
         mover.join(60)
-        assert not errors, errors
+        assert not errors, [f"{type(error).__name__} {error.args}" for error in errors]
 
     def _move_one_slot(self, rng: random.Random, pause: Callable[[], object]) -> None:
         """As `redis-cli --cluster reshard` does it, with a pause at every step."""

@@ -46,7 +46,7 @@ def expire(to: Rewriter, args: Args) -> None:
     expire_ms = value * (1 if name.startswith(b"P") else 1000) + (0 if name.endswith(b"AT") else to.now_ms)
     if len(args) == 3:
         to.emit(key, (b"PEXPIREAT", key, b"%d" % to.expire_at(key, expire_ms)), False)
-    elif to.caps.conditional_expire and to.expiry.true_time(to.db, key) is None:
+    elif to.caps.conditional_expire and to.expiry.true_time(to.expiry_db, key) is None:
         to.emit(key, (b"PEXPIREAT", key, b"%d" % expire_ms, *args[3:]), True)
     else:
         to.reread((key,), f"{name.decode()} has a condition that can't be checked here")
@@ -76,9 +76,12 @@ def rename(to: Rewriter, args: Args) -> None:
         to.recreated(source)
         to.recreated(new)
         to.reread((source, new), SEVERAL_SLOTS.format(name.decode()))
+    elif to.lsn < to.replayed_until and any(_ends_soon(to, to.expiry_db, key) for key in (source, new)):
+        # What is remembered may be what this same record has left behind.
+        to.reread((source, new), f"{name.decode()} comes again, of a key that ends soon")
     else:
         to.recreated(new)
-        to.expiry.rename(to.db, source, new)
+        to.expiry.rename(to.expiry_db, source, new)
         to.emit(source, args, True)
 
 
@@ -88,7 +91,7 @@ def copy(to: Rewriter, args: Args) -> None:
         to.truncated(args[1:], b"COPY")
         return
     source, new = args[1], args[2]
-    if any(arg.upper() == b"DB" for arg in args[3:]) or to.expiry.true_time(to.db, source) is not None:
+    if any(arg.upper() == b"DB" for arg in args[3:]) or _ends_soon(to, to.expiry_db, source):
         to.reread((new,), "COPY takes along what only the source knows")
     elif to.together((source, new), b"COPY"):
         to.recreated(new)
@@ -108,19 +111,29 @@ def move(to: Rewriter, args: Args) -> None:
             return
         if to.old is not None and to.old.holds(new_db, key):
             to.old.replaced(new_db, key)
-            here = to.db
-            for to.db in (here, new_db):
-                to.reread((key,), WHY)
-            to.db = here
-            return
-        to.expiry.move(to.db, key, new_db, key)
-        to.emit(key, args, True)
+            _reread_in_both(to, key, new_db, WHY)
+        elif _ends_soon(to, to.db, key) or _ends_soon(to, new_db, key):
+            _reread_in_both(to, key, new_db, "MOVE may have taken a TTL along, or have done nothing")
+        else:
+            to.emit(key, args, True)
     elif to.db_policy != "merge-into-0":
         here, there = (to.db, new_db)
         if 0 in (here, there):
             to.db = to.target_db = 0
             to.reread((key,), "MOVE between databases on a cluster")
             to.db = here
+
+
+def _ends_soon(to: Rewriter, db: int, key: bytes) -> bool:
+    """Whether its true time is not what the target has."""
+    return to.expiry.true_time(db, key) is not None
+
+
+def _reread_in_both(to: Rewriter, key: bytes, new_db: int, why: str) -> None:
+    here = to.db
+    for to.db in (here, new_db):
+        to.reread((key,), why)
+    to.db = here
 
 
 def restore(to: Rewriter, args: Args) -> None:

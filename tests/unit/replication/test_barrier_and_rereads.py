@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 
@@ -62,12 +64,16 @@ class FakeReader:
 
     def __init__(self, *spans: tuple[int, int]) -> None:
         self.spans = list(spans)
-        self.asked = 0
+        self.asked = self.alone = 0
 
     async def read(self, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], Reading]:
         self.asked += 1
         a, b = self.spans.pop(0)
         return {(db, key): Reading(a, b, Value(db, key, 0, 0, b"\x01v")) for db, key in keys}
+
+    async def read_alone(self, db: int, key: bytes) -> Reading:
+        self.alone += 1
+        return (await self.read([(db, key)]))[(db, key)]
 
     async def aclose(self) -> None: ...
 
@@ -101,6 +107,38 @@ async def test_a_record_inside_the_span_means_another_read() -> None:
     assert reader.asked == 2
     assert pending.due(19) == []
     assert len(pending.due(20)) == 1
+
+
+async def test_a_key_that_never_rests_is_read_alone_and_not_at_every_chance() -> None:
+    pending, reader = rereads(*[(10, 12)] * 9)
+    pending.request(0, (b"k",), "why")
+    for tries in range(6):
+        while not pending.unresolved:
+            await anyio.sleep(0.001)
+        began = time.monotonic()
+        assert await pending.ask() == []
+        assert pending.covers(0, b"k", 11)
+        assert pending.unresolved == (tries == 0)
+    assert (reader.asked, reader.alone) == (6, 3)
+    while not pending.unresolved:
+        await anyio.sleep(0.001)
+    assert time.monotonic() - began > 0.04
+
+
+async def test_the_count_of_batches_may_go_while_connections_are_repaired() -> None:
+    class Server:
+        count = b"5"
+
+        async def call(self, *args: object) -> object:
+            return self.count
+
+    server, ledger = Server(), FlowLedger(JobKeys("df2redis", "j"), 0, 1, "run")
+    ledger.begin("master", 0)
+    assert await ledger.missing(server) == -5  # type: ignore[arg-type]
+    with ledger.counting_anew():
+        server.count = b""
+        assert await ledger.missing(server) == 0  # type: ignore[arg-type]
+    assert await ledger.missing(server) == 0  # type: ignore[arg-type]
 
 
 async def test_other_keys_pass() -> None:

@@ -13,7 +13,7 @@ from df2redis_tui.pipeline.block import Block
 from df2redis_tui.replication.checkpoint import FlowLedger, JobKeys
 from df2redis_tui.streams import RespConnection, encode
 from df2redis_tui.target.lane import Lane
-from df2redis_tui.target.part import Part
+from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
 from df2redis_tui.target.pending import Fate, decode_command, review
 from df2redis_tui.target.router import whole_part
 
@@ -230,3 +230,24 @@ def test_an_expiry_of_a_key_that_was_not_there_is_noticed(size: int, ledger: Flo
         return [part.no_key for part in parts]
 
     assert anyio.run(main) == [[], [1], [2], [], [2]]
+
+
+def test_an_array_outside_of_the_transaction_of_a_part_does_not_swallow_what_follows() -> None:
+    """On a cluster a plain HPEXPIREAT may stand in front of a transaction; its `*1` may come alone."""
+
+    async def main() -> tuple[bool, dict[int, str]]:
+        pipe = Pipe()
+        lane = lane_over(pipe)
+        batch = batch_of(Block(0, [SET, INCR]))
+        part = Part(batch, "n", [SET, INCR], b"", 5, [0, MULTI, 1, EXTRA, EXEC])
+        lane.post(part)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lane.run)
+            for piece in (b"*1\r\n", b":1\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n", b"*2\r\n-OOM no\r\n+OK\r\n"):
+                await pipe.feed.send(piece)
+                for _ in range(5):
+                    await anyio.sleep(0)
+            tasks.cancel_scope.cancel()
+        return part.finished, part.failures
+
+    assert anyio.run(main) == (True, {1: "OOM no"})

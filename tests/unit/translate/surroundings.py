@@ -94,10 +94,24 @@ def journal(
 
 
 def items(
-    translator: JournalTranslator, *entries: Entry, lsn: int = 100, counted: bool = True, pending: Pending | None = None
+    translator: JournalTranslator,
+    *entries: Entry,
+    lsn: int = 100,
+    counted: bool = True,
+    pending: Pending | None = None,
+    replayed_until: int = 0,
 ) -> list[Item]:
     return list(
-        translator.translate(entries, lsn, counted=counted, now_ms=NOW, grace_ms=GRACE, arrived=0.0, pending=pending)
+        translator.translate(
+            entries,
+            lsn,
+            counted=counted,
+            now_ms=NOW,
+            grace_ms=GRACE,
+            arrived=0.0,
+            pending=pending,
+            replayed_until=replayed_until,
+        )
     )
 
 

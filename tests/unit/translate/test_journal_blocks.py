@@ -191,8 +191,36 @@ def test_a_remembered_expiry_is_dropped_by_what_ends_it(text: str, left: int | N
 def test_a_remembered_expiry_goes_along_with_its_key() -> None:
     expiry = DeferredExpiry()
     translator = journal(expiry=expiry)
-    items(translator, entry(f"PEXPIREAT k {NOW - 1}"), entry("RENAME k n"), entry("MOVE n 4"))
-    assert expiry.due(NOW + 5000) == [(4, b"n", NOW - 1)]
+    items(translator, entry(f"PEXPIREAT k {NOW - 1}"), entry("RENAME k n"))
+    assert expiry.remembered() == [(0, b"n", NOW - 1)]
+
+
+@pytest.mark.parametrize("db", [0, 4])
+def test_a_move_of_what_ends_soon_is_read_again_in_both_databases(db: int) -> None:
+    """It is journalled also when it did nothing; then the other database's key has a TTL of its own."""
+    expiry = DeferredExpiry()
+    found = items(journal(expiry=expiry), entry(f"PEXPIREAT k {NOW + 9}", db=db), entry("MOVE k 4"), entry("SET n 1"))
+    assert [(r.db, r.keys) for r in found if isinstance(r, Reread)] == [(0, (b"k",)), (4, (b"k",))]
+    assert [text.split()[0] for text in outcome(found)] == ["PEXPIREAT", "REREAD", "REREAD", "SET"]
+    assert expiry.count == 0
+
+
+def test_a_rename_that_comes_again_does_not_take_along_what_it_left_behind() -> None:
+    """`cur` gets the TTL of `new` in the end; the second time it must not be taken for that of the first `cur`."""
+    expiry = DeferredExpiry()
+    records = [entry(f"PEXPIREAT new {NOW + 9}"), entry("RENAME cur prev"), entry("RENAME new cur")]
+    items(journal(expiry=expiry), *records)
+    assert expiry.remembered() == [(0, b"cur", NOW + 9)]
+    again = items(journal(expiry=expiry), *records, replayed_until=1_000)
+    assert {key for r in again if isinstance(r, Reread) for key in r.keys} == {b"cur", b"prev", b"new"}
+    assert expiry.count == 0
+
+
+def test_expiries_of_a_cluster_are_remembered_by_its_only_database() -> None:
+    expiry = DeferredExpiry()
+    translator = journal(CLUSTER, expiry=expiry, db_policy="merge-into-0")
+    items(translator, entry(f"PEXPIREAT k {NOW + 9}"), entry(f"PEXPIREAT k {NOW + 999_999}", db=1))
+    assert expiry.count == 0
 
 
 def test_the_doubled_record_of_a_pfmerge_is_dropped_only_when_surely_foreign() -> None:

@@ -81,10 +81,12 @@ def test_the_source_is_awaited_for_what_expires_soon() -> None:
     ends = {b"soon": NOW + 500, b"later": NOW + 55_000, b"just": NOW - 1000, b"long": NOW - 5000}
     for key, at in ends.items():
         assert expiry.effective(0, key, at, NOW, 60_000) == NOW + 60_000
-    assert expiry.due(NOW) == [(0, b"long", NOW - 5000)]
-    assert {key for _, key, _ in expiry.shorter_than(NOW + 3000)} == {b"soon", b"just"}
-    assert {key for _, key, _ in expiry.due(NOW + 10_000)} == {b"soon", b"just"}
+    assert expiry.effective(0, b"far", NOW + 99_000, NOW, 100_000) == NOW + 100_000
+    assert {key for _, key, _ in expiry.shorter_than(NOW + 3000)} == {b"soon", b"just", b"long"}
+    assert expiry.due(NOW) == [(0, b"far", NOW + 99_000)]
+    assert {key for _, key, _ in expiry.remembered()} == {b"soon", b"later", b"just"}
     assert expiry.due(NOW + 10_000) == []
+    assert expiry.remembered() == [(0, b"later", NOW + 55_000)]
     assert expiry.count == 1
 
 

@@ -39,13 +39,12 @@ _BACKEND_OPTIONS: Final = (
     "86400",
     "--repl-ping-replica-period",
     "1",
-    "--hll-sparse-max-bytes",  # a Dragonfly keeps every HyperLogLog dense
-    "0",
     "--set-max-listpack-entries",  # and no set as a listpack: its type 20 means JSON (§3.4)
     "0",
     "--rdbcompression",
     "no",
 )
+_DENSE_HLL: Final = ("--hll-sparse-max-bytes", "0")  # of releases up to 1.16
 _SCRIPTS: Final = frozenset((b"EVAL", b"EVALSHA", b"FCALL"))
 
 
@@ -122,8 +121,9 @@ class LookAlike:
     # --- life
 
     async def __aenter__(self) -> LookAlike:
+        hll = () if self.release.since(17) else _DENSE_HLL
         self.backend, self._mirror_server = await asyncio.gather(
-            EmbeddedValkey.start(*_BACKEND_OPTIONS), EmbeddedValkey.start(*IMPORT_OPTIONS)
+            EmbeddedValkey.start(*_BACKEND_OPTIONS, *hll), EmbeddedValkey.start(*IMPORT_OPTIONS)
         )
         try:
             self._stream = await BackendStream.join(self.backend)

@@ -183,6 +183,8 @@ class FlowState:
         error = printable(pending.error.encode("utf-8", "backslashreplace"))
         if pending.tolerant and pending.error.startswith(_HEALED):
             self.stats.tolerated += 1
+            if pending.error.startswith("ERR no such key"):
+                self._reread_after_full_sync(pending)
             return
         keys = pending.names()
         if keys and self._superseded(pending, keys):
@@ -211,6 +213,8 @@ class FlowState:
     def found_nothing(self, pending: Pending) -> None:
         """The source changes the expiry of a key that it has: the target expired it too early (§4.8)."""
         lsn = pending.lsn
+        if pending.tolerant:
+            self._reread_after_full_sync(pending)
         if self.rereads is None or self.merged or pending.tolerant or not lsn or lsn < self.missed_until():
             return  # what the source did while nobody followed is seen to as it is read
         name, key = pending.args()[:2]
@@ -218,6 +222,11 @@ class FlowState:
             return
         if not self.rereads.supersedes(pending.db, key, lsn):
             self.doubt(Overtaken(pending.db, key))
+
+    def _reread_after_full_sync(self, pending: Pending) -> None:
+        """The key may have expired on the target before its time was changed: a full sync may take long."""
+        if self.rereads is not None and not self.merged and self.rereads.count < REREADS_MOST:
+            self.rereads.request(pending.db, pending.names(), "its expiry was changed when it was gone on the target")
 
     def _superseded(self, pending: Pending, keys: tuple[bytes, ...]) -> bool:
         rereads = None if self.merged else self.rereads

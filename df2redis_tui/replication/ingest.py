@@ -37,6 +37,7 @@ from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import HOLD_MS, DeferredExpiry
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slots_of
+from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
 from df2redis_tui.translate.rewriter import true_expiry_command
@@ -76,6 +77,7 @@ class Translators:
     refusals: RefusalPort
     caps: Capabilities
     route: bool
+    quirks: Quirks
 
 
 class Ingest:
@@ -125,8 +127,8 @@ class Ingest:
 
     @property
     def persist_tells(self) -> bool:
-        """Whether a PERSIST in the journal has done something (older releases write it in any case)."""
-        return self._release is None or self._release >= (1, 27)
+        """Whether a PERSIST in the journal has done something."""
+        return not self._translate.quirks.idle_persist
 
     def resumes_behind(self, next_lsn: int) -> None:
         """A partial sync begins, and the source is at `next_lsn`."""
@@ -231,7 +233,7 @@ class Ingest:
             now_ms=_now_ms(),
             grace_ms=FULL_SYNC_GRACE_MS,
             arrived=arrived,
-            pending=None,
+            pending=self._rereads,
         ):
             if isinstance(item, Global):
                 # The traversal goes on over the flushed tables (§3.9): this full sync can't end right.
@@ -240,7 +242,7 @@ class Ingest:
                     f"{printable(name)} on the source during the full sync", item.db if name == b"FLUSHDB" else None
                 )
             if isinstance(item, Reread):
-                # Asked once the journal has positions; until then the records are applied as they are.
+                # Asked once the journal has positions; until then records of these keys are dropped.
                 self._rereads.request(item.db, item.keys, item.reason)
             else:
                 item.next_lsn = 0

@@ -25,9 +25,8 @@ from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.ownership import Ownership
+from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.snapshot import SnapshotTranslator
-
-XADD_EXACT_SINCE = (1, 27)
 
 
 async def make_flows(job: JobState, greeting: Greeting) -> None:
@@ -113,6 +112,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         ownership=job.ownership,
         old=old,
     )
+    quirks = Quirks.of(greeting.df_version)
     journal = JournalTranslator(
         caps,
         job.dead_letters,
@@ -124,7 +124,8 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         open_keys=snapshot.open_keys,
         db_policy=settings.db_policy,
         skip=job.spared,
-        old_stream_ids=greeting.release is None or greeting.release < XADD_EXACT_SINCE,
+        quirks=quirks,
+        base_db=settings.target.db,
         old=old,
     )
     state.merged = route and settings.db_policy == "merge-into-0"
@@ -132,7 +133,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     state.ingest = Ingest(
         connection,
         dispatcher.channel,
-        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route),
+        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route, quirks),
         rereads,
         state.stats,
         session,

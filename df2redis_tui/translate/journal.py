@@ -16,6 +16,7 @@ from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, slot_of
 from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.ownership import Ownership
+from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
 from df2redis_tui.translate.rewriter import Args, PendingPort, Rewriter
@@ -60,6 +61,7 @@ _OF_MANY: Final[Mapping[bytes, Rewrite]] = {
 }  # fmt: skip
 # These leave nothing of what a refused key was (§4.8), so they are applied to one.
 _RECREATING: Final = frozenset({b"SET", b"SETEX", b"PSETEX", b"GETSET", b"GETDEL", b"RESTORE"})
+NEWEST: Final = Quirks()
 _DENSE_HLL: Final = strings.DENSE_HLL
 _SANE_NAME: Final = re.compile(rb"[A-Z][A-Z0-9._|-]{0,63}")
 
@@ -96,13 +98,14 @@ class JournalTranslator:
         open_keys: set[tuple[int, bytes]],
         db_policy: DbPolicy = "fail",
         skip: Callable[[int, bytes], bool] | None = None,
-        old_stream_ids: bool = False,
+        quirks: Quirks = NEWEST,
+        base_db: int = 0,
         old: OldKeys | None = None,
     ) -> None:
         self._refused = refusals.refused
         self._to = Rewriter(
             caps, refusals, flow=flow, route=route, member_ttl=member_ttl, expiry=expiry, ownership=ownership,
-            open_keys=open_keys, db_policy=db_policy, skip=skip, old_stream_ids=old_stream_ids,
+            open_keys=open_keys, db_policy=db_policy, skip=skip, quirks=quirks, base_db=base_db,
             old=old,
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import keys_of, slot_of
 from df2redis_tui.translate.old_keys import WHY, OldKeys, replaces
 from df2redis_tui.translate.ownership import Ownership
+from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
 from df2redis_tui.translate.values import MemberTtl, ValueWriter
@@ -51,7 +52,8 @@ class Rewriter:
         open_keys: set[tuple[int, bytes]],
         db_policy: DbPolicy,
         skip: Callable[[int, bytes], bool] | None,
-        old_stream_ids: bool,
+        quirks: Quirks,
+        base_db: int,
         old: OldKeys | None,
     ) -> None:
         self.caps = caps
@@ -62,7 +64,8 @@ class Rewriter:
         self.ownership = ownership
         self.open_keys = open_keys
         self.skip = skip
-        self.old_stream_ids = old_stream_ids
+        self.quirks = quirks
+        self.base_db = base_db
         self.old = old
         self.writer = ValueWriter(caps, member_ttl)
         self.db_policy: DbPolicy = db_policy

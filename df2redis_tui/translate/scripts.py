@@ -111,7 +111,8 @@ PEXPIREAT_XX: Final = (
     b"if redis.call('PTTL',KEYS[1])>=0 then return redis.call('PEXPIREAT',KEYS[1],ARGV[1]) end return 0"
 )
 
-# Dragonfly keeps every HyperLogLog dense; a target would begin a new one sparse, with other bytes for the same count.
+# Dragonfly up to 1.16 keeps every HyperLogLog dense; a target would begin a new one sparse, with other bytes for the
+# same count.
 PFADD_DENSE: Final = (
     b"local e=redis.call('GETRANGE',KEYS[1],4,4)\n"
     b"if e=='\\1' then redis.pcall('PFDEBUG','TODENSE',KEYS[1])\n"

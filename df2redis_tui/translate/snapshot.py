@@ -108,7 +108,8 @@ class SnapshotTranslator:
         if not items:
             return
         if self._ownership is not None:
-            self._ownership.observe(items[0][0], self._flow)
+            for item in items[: self._ownership.wanted]:
+                self._ownership.observe(item[0], self._flow)
         if self._skip is not None or (db and self._maps_databases):
             kept: list[tuple[bytes, bytes, int]] = []
             for item in items:
@@ -122,7 +123,7 @@ class SnapshotTranslator:
         if self._old is not None:
             for item in items:
                 self._old.replaced(db, item[0])
-        commands = self._set_commands(run.db, items)
+        commands = self._set_commands(db, items)
         slots = slots_of([item[0] for item in items]) if self._route else None
         size = sum(map(len, commands)) + COMMAND_OVERHEAD * len(commands)
         if self._block.size + size <= BLOCK_BYTES * 3 // 2:

@@ -13,6 +13,7 @@ from df2redis_tui.translate.values import JSON_TYPES, SKETCHES, Unrepresentable
 
 # From this footer version on a payload is Redis' own, where 20 is a set in a listpack, not Dragonfly's JSON (§3.4).
 REDIS_OWN_VERSION = 10
+PAST_MS, SKEW_MS = 5_000, 300  # around now: a real expiry in the past is journalled as a DEL
 REENCODED = (
     frozenset({
         records.STRING, records.HASH_LISTPACK, records.ZSET_LISTPACK, records.LIST_QUICKLIST2, records.STREAM3,
@@ -44,7 +45,9 @@ def expire(to: Rewriter, args: Args) -> None:
         to.truncated((key,), name)
         return
     expire_ms = value * (1 if name.startswith(b"P") else 1000) + (0 if name.endswith(b"AT") else to.now_ms)
-    if len(args) == 3:
+    if len(args) == 3 and to.quirks.getex_expires and -to.grace_ms - PAST_MS < expire_ms - to.now_ms < SKEW_MS:
+        to.reread((key,), "a GETEX may have been journalled as an expiry")
+    elif len(args) == 3:
         to.emit(key, (b"PEXPIREAT", key, b"%d" % to.expire_at(key, expire_ms)), False)
     elif to.caps.conditional_expire and to.expiry.true_time(to.expiry_db, key) is None:
         to.emit(key, (b"PEXPIREAT", key, b"%d" % expire_ms, *args[3:]), True)
@@ -112,6 +115,8 @@ def move(to: Rewriter, args: Args) -> None:
         if to.old is not None and to.old.holds(new_db, key):
             to.old.replaced(new_db, key)
             _reread_in_both(to, key, new_db, WHY)
+        elif to.base_db:
+            _reread_in_both(to, key, new_db, "MOVE, and the databases have other numbers on the target")
         elif _ends_soon(to, to.db, key) or _ends_soon(to, new_db, key):
             _reread_in_both(to, key, new_db, "MOVE may have taken a TTL along, or have done nothing")
         else:

@@ -34,7 +34,7 @@ def hexpire(to: Rewriter, args: Args) -> None:
         to.truncated((key,), name)
         return
     relative = not name.endswith(b"AT")
-    expire_ms = value * (1 if name.startswith(b"HP") else 1000) + (to.now_ms if relative else 0)
+    expire_ms = value * (1 if name.startswith(b"HP") else 1000) + (_whole_seconds(to.now_ms) if relative else 0)
     condition = args[3:at]
     if relative and value <= 0 and not condition:
         to.emit(key, (b"HDEL", key, *fields), False)
@@ -60,7 +60,7 @@ def fieldexpire(to: Rewriter, args: Args) -> None:
     if ttl > 0 and not to.caps.field_ttl:
         _field_ttl(to, key, b"FIELDEXPIRE")
         return
-    expire_ms = b"%d" % (to.now_ms + ttl * 1000) if to.caps.field_ttl else b""
+    expire_ms = b"%d" % (_whole_seconds(to.now_ms) + ttl * 1000) if to.caps.field_ttl else b""
     names = args[3:]
     for at in range(0, len(names), 1000):  # Lua's unpack is bounded
         to.script(
@@ -91,7 +91,7 @@ def hsetex(to: Rewriter, args: Args) -> None:
         redis_form = True
     else:
         ttl = number(args[at]) if at < len(args) else None
-        expire_ms = to.now_ms + ttl * 1000 if ttl else 0
+        expire_ms = _whole_seconds(to.now_ms) + ttl * 1000 if ttl else 0
         pairs = args[at + 1 :]
         redis_form = False
     if not pairs or len(pairs) % 2:
@@ -182,6 +182,11 @@ def _field_ttl(to: Rewriter, key: bytes, name: bytes) -> bool:
     if to.member_ttl == "fail":
         to.refuse(key, name.decode("ascii", "replace"), NO_FIELD_TTL)
     return False
+
+
+def _whole_seconds(now_ms: int) -> int:
+    """The source counts the time of fields in whole seconds."""
+    return now_ms // 1000 * 1000
 
 
 def _fields(args: Args, at: int) -> Args:

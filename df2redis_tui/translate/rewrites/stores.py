@@ -16,8 +16,14 @@ def zadd(to: Rewriter, args: Args) -> None:
     key = args[1]
     once = len(args) > 4 and any(arg.upper() in _ZADD_CONDITIONAL for arg in args[2:6])
     to.emit(key, args, once)
-    if to.txid and (deleted := to.follows((b"DEL",), key)) is not None and len(deleted) == 2:
+    if (deleted := to.follows((b"DEL",), key)) is None or len(deleted) != 2:
+        return
+    if to.txid or any(map(_looks_rounded, args[2::2])):  # a script of one shard has no txid
         to.reread((key,), ROUNDED_SCORES)
+
+
+def _looks_rounded(score: bytes) -> bool:
+    return b"e" in score or sum(48 <= digit <= 57 for digit in score.strip(b"-0.")) >= 6
 
 
 def geoadd(to: Rewriter, args: Args) -> None:

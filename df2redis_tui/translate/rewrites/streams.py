@@ -29,7 +29,7 @@ def xadd(to: Rewriter, args: Args) -> None:
     elif b"*" in args[at]:
         if not _doubled(to, args, at):
             to.reread(args[1:2], OWN_ID)
-    elif approximate and to.old_stream_ids:
+    elif approximate and to.quirks.own_stream_ids:
         to.reread(args[1:2], APPROXIMATE)
     else:
         to.emit(args[1], _exact_trim(to, args, at), True)
@@ -46,16 +46,16 @@ def xtrim(to: Rewriter, args: Args) -> None:
     """XTRIM."""
     if b"~" not in args[2:4]:
         to.emit(args[1], _exact_trim(to, args, len(args)), True)
-    elif to.old_stream_ids:
+    elif to.quirks.own_stream_ids:
         to.reread(args[1:2], APPROXIMATE)
     elif to.follows((b"XTRIM",), args[1]) is None:
         to.emit(args[1], args, True)
 
 
 def _exact_trim(to: Rewriter, args: Args, end: int) -> Args:
-    """1.27 journals `MINID = id` with the last id it removed, 0-0 for none (recorded); later ones `MINID id` as the
-    first that stays, which is what the target understands."""
-    if to.old_stream_ids:
+    """1.27.0 to 1.27.3 journal `MINID = id` with the last id they removed, 0-0 for none (recorded); later ones as the
+    target understands it, with the first that stays."""
+    if not to.quirks.trims_name_removed:
         return args
     for at in range(2, end - 2):
         if args[at].upper() == b"MINID" and args[at + 1] == b"=":

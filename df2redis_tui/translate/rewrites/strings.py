@@ -104,6 +104,9 @@ def incrbyfloat(to: Rewriter, args: Args) -> None:
 
 def bitfield(to: Rewriter, args: Args) -> None:
     """BITFIELD; Dragonfly takes its types in capitals too."""
+    if any(arg.upper() == b"SAT" for arg in args[2:]):
+        to.reread(args[1:2], "BITFIELD with OVERFLOW SAT counts otherwise on the source")
+        return
     lowered = list(args)
     for at in range(2, len(args) - 1):
         if args[at].upper() in (b"GET", b"SET", b"INCRBY"):
@@ -137,8 +140,11 @@ def throttle(to: Rewriter, args: Args) -> None:
 
 
 def pfadd(to: Rewriter, args: Args) -> None:
-    """A new HyperLogLog begins dense, as the source's does."""
-    to.script(scripts.PFADD_DENSE, (args[1],), *args[2:], once=False)
+    """Up to 1.16 a new HyperLogLog begins dense."""
+    if to.quirks.dense_hll:
+        to.script(scripts.PFADD_DENSE, (args[1],), *args[2:], once=False)
+    else:
+        to.emit(args[1], args, False)
 
 
 TABLE = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from df2redis_tui.pipeline.block import Reread
 from df2redis_tui.translate import scripts
 from df2redis_tui.translate.capabilities import Capabilities
+from df2redis_tui.translate.quirks import Quirks
 from tests.unit.translate.surroundings import (
     CLUSTER,
     GRACE,
@@ -153,8 +155,10 @@ REWRITTEN: list[tuple[str, list[str], Capabilities]] = [
     ("BLMOVE a b LEFT RIGHT 0", ["LMOVE a b LEFT RIGHT"], REDIS70),
     ("XADD k * f v", ["REREAD k"], REDIS70),
     ("XADD k 5-* f v", ["REREAD k"], REDIS70),
-    ("XADD k MINID = 4-2 9-1 f v", ["XADD k MINID = 4-3 9-1 f v"], REDIS70),
-    ("XADD k MINID = 0-0 9-1 f v", ["XADD k MINID = 0-0 9-1 f v"], REDIS70),
+    ("XADD k MINID = 4-2 9-1 f v", ["XADD k MINID = 4-2 9-1 f v"], REDIS70),
+    ("PFADD k a", ["PFADD k a"], REDIS70),
+    ("BITFIELD k OVERFLOW SAT INCRBY u8 0 -9", ["REREAD k"], REDIS70),
+    ("BITFIELD k INCRBY U8 0 9", ["BITFIELD k INCRBY u8 0 9"], REDIS70),
     ("XGROUP SETID k g 5-1 ENTRIESREAD 4", ["XGROUP SETID k g 5-1 ENTRIESREAD 4"], REDIS70),
     ("XGROUP SETID k g 5-1 ENTRIESREAD 4", ["XGROUP SETID k g 5-1"], REDIS62),
     ("XSETID k 5-1 ENTRIESADDED 9 MAXDELETEDID 3-1", ["XSETID k 5-1"], REDIS62),
@@ -202,10 +206,37 @@ def test_is_rewritten_for_the_target(text: str, expected: list[str], caps: Capab
     assert outcome(items(journal(caps), entry(text))) == expected
 
 
+OF_OLD_RELEASES = [
+    ("df-v1.27.1", "XADD k MINID = 4-2 9-1 f v", ["XADD k MINID = 4-3 9-1 f v"]),
+    ("df-v1.27.1", "XADD k MINID = 0-0 9-1 f v", ["XADD k MINID = 0-0 9-1 f v"]),
+    ("df-v1.27.4", "XTRIM k MINID = 4-2", ["XTRIM k MINID = 4-2"]),
+    ("df-v1.26.0", "XTRIM k MINID = 4-2", ["XTRIM k MINID = 4-2"]),
+    ("df-v1.26.0", "XTRIM k MINID ~ 4-2", ["REREAD k"]),
+    ("df-v1.39.0", f"PEXPIREAT k {NOW - 20}", ["REREAD k"]),  # what a GETEX without an option becomes there
+    ("df-v1.40.0", f"PEXPIREAT k {NOW - 20}", [f"PEXPIREAT k {NOW + GRACE}"]),
+    ("df-v1.39.0", f"PEXPIREAT k {NOW + 99_000}", [f"PEXPIREAT k {NOW + 99_000}"]),
+    ("what", f"PEXPIREAT k {NOW - 20}", ["REREAD k"]),
+]
+
+
+@pytest.mark.parametrize(("version", "text", "expected"), OF_OLD_RELEASES)
+def test_what_older_releases_journal_otherwise(version: str, text: str, expected: list[str]) -> None:
+    assert outcome(items(journal(REDIS70, quirks=Quirks.of(version)), entry(text))) == expected
+
+
+def test_a_hyperloglog_of_an_old_release_stays_dense() -> None:
+    (line,) = outcome(items(journal(REDIS70, quirks=Quirks.of("df-v1.16.0")), entry("PFADD k a")))
+    assert line.startswith(f"EVAL {scripts.PFADD_DENSE.decode()} 1 k ")
+
+
+def test_a_move_is_read_again_where_databases_have_other_numbers() -> None:
+    found = items(journal(REDIS70, base_db=5), entry("MOVE k 1"))
+    assert [(r.db, r.keys) for r in found if isinstance(r, Reread)] == [(0, (b"k",)), (1, (b"k",))]
+
+
 SCRIPTED = [
     ("INCRBYFLOAT k 0.1", scripts.INCRBYFLOAT, REDIS70),
     ("PREPEND k v", scripts.PREPEND, REDIS70),
-    ("PFADD k a", scripts.PFADD_DENSE, REDIS70),
     ("DELEX k IFEQ v", scripts.DELEX, VALKEY9),
     ("HINCRBYFLOAT k f 1", scripts.HINCRBYFLOAT, REDIS70),
     ("HINCRBYFLOAT k f 1", scripts.HINCRBYFLOAT_HPEXPIREAT, REDIS74),
@@ -281,6 +312,8 @@ def test_what_old_masters_log_twice_is_applied_once(texts: list[str], expected: 
 def test_scores_cut_to_six_digits_are_read_again() -> None:
     pair = [entry("DEL d", txid=7), entry("ZADD d 1.7e+12 m", txid=7)]
     assert outcome(items(journal(), *pair)) == ["DEL d", "ZADD d 1.7e+12 m", "REREAD d"]
+    of_a_script = [entry("DEL d"), entry("ZADD d 1 m 123457 n")]
+    assert outcome(items(journal(), *of_a_script)) == ["DEL d", "ZADD d 1 m 123457 n", "REREAD d"]
     translator = journal()
     assert outcome(items(translator, pair[0])) == ["DEL d"]
     assert outcome(items(translator, pair[1], lsn=101)) == ["ZADD d 1.7e+12 m", "REREAD d"]

@@ -18,6 +18,7 @@ from df2redis_tui.pipeline.block import Block
 from df2redis_tui.translate import big_values
 from df2redis_tui.translate.capabilities import Capabilities, capabilities_of
 from df2redis_tui.translate.payload import FOOTER_LENGTH, encode_strings, encode_zset, payload
+from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.rewriter import true_expiry_command
 from df2redis_tui.translate.streams import nodes_end
 from tests.support.servers import Server, start_server
@@ -39,10 +40,10 @@ class Target:
     def send(self, encoded: bytes) -> Any:
         return self.client.execute_command(*parse(encoded))
 
-    def apply(self, *texts: str | list[bytes]) -> list[Any]:
+    def apply(self, *texts: str | list[bytes], version: str = "df-v1.40.1") -> list[Any]:
         """Replies to the commands a journal of these records becomes, now."""
         now = int(time.time() * 1000)
-        found = journal(self.caps).translate(
+        found = journal(self.caps, quirks=Quirks.of(version)).translate(
             [entry(t) for t in texts], 1, counted=True, now_ms=now, grace_ms=60_000, arrived=0.0, pending=None
         )
         return [self.send(c) for item in found if isinstance(item, Block) for c in item.commands]
@@ -131,15 +132,18 @@ def test_prepend_keeps_the_ttl(there: Target) -> None:
     assert there.client.pttl("k") > 0
 
 
-def test_a_new_hyperloglog_is_dense(there: Target) -> None:
-    there.apply("PFADD k a b c", "PFADD k a", "PFADD empty")
+def test_a_new_hyperloglog_begins_as_the_source_s_does(there: Target) -> None:
+    there.apply("PFADD new a b c")
+    there.client.pfadd("own", "a", "b", "c")
+    assert there.client.get("new") == there.client.get("own")
+    there.apply("PFADD k a b c", "PFADD k a", "PFADD empty", version="df-v1.16.1")
     assert there.client.pfcount("k") == 3
     dense = there.client.get("k")
     assert (len(dense), dense[:5], len(there.client.get("empty"))) == (12304, b"HYLL\0", 12304)
     there.client.pfadd("sparse", "a")
-    there.apply("PFADD sparse b")
+    there.apply("PFADD sparse b", version="df-v1.16.1")
     assert (there.client.pfcount("sparse"), len(there.client.get("sparse"))) == (2, 12304)
-    there.apply("PFADD many " + " ".join(f"m{i}" for i in range(5000)))
+    there.apply("PFADD many " + " ".join(f"m{i}" for i in range(5000)), version="df-v1.16.1")
     assert 4800 < there.client.pfcount("many") < 5200
 
 
@@ -298,7 +302,7 @@ def test_a_claim_makes_its_consumer(there: Target) -> None:
     there.client.xgroup_create("x", "g", id="0")
     there.apply("XCLAIM x g carol 0 1-1 FORCE JUSTID", "XAUTOCLAIM x g dave 999999 0")
     assert {c["name"] for c in there.client.xinfo_consumers("x", "g")} == {b"carol", b"dave"}
-    there.apply("XGROUP SETID x g 1-1 ENTRIESREAD 1", "XADD x MINID = 1-1 5-1 f v")
+    there.apply("XGROUP SETID x g 1-1 ENTRIESREAD 1", "XADD x MINID = 1-1 5-1 f v", version="df-v1.27.1")
     assert [i for i, _ in there.client.xrange("x")] == [b"5-1"]
 
 

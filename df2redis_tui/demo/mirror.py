@@ -28,8 +28,6 @@ IMPORT_OPTIONS: Final = (
     "no",
     "--maxmemory",
     "0",
-    "--hll-sparse-max-bytes",
-    "0",
 )
 
 

@@ -123,7 +123,7 @@ class LookAlike:
     async def __aenter__(self) -> LookAlike:
         hll = () if self.release.since(17) else _DENSE_HLL
         self.backend, self._mirror_server = await asyncio.gather(
-            EmbeddedValkey.start(*_BACKEND_OPTIONS, *hll), EmbeddedValkey.start(*IMPORT_OPTIONS)
+            EmbeddedValkey.start(*_BACKEND_OPTIONS, *hll), EmbeddedValkey.start(*IMPORT_OPTIONS, *hll)
         )
         try:
             self._stream = await BackendStream.join(self.backend)

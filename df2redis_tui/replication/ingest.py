@@ -34,7 +34,7 @@ from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
-from df2redis_tui.translate.expiry import HOLD_MS, DeferredExpiry
+from df2redis_tui.translate.expiry import HOLD_MS, OVERDUE_MS, DeferredExpiry
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slots_of
 from df2redis_tui.translate.quirks import Quirks
@@ -349,7 +349,10 @@ class Ingest:
             self._caught_up_once = True
             self._held_until_ms = 0
             held, self._put_off_to_ms = expiry.shorter_than(self._put_off_to_ms), 0
-            await self._write_expiries([(db, key, max(ms, now_ms) + HOLD_MS) for db, key, ms in held])
+            overdue = now_ms - OVERDUE_MS
+            await self._write_expiries(
+                [(db, key, ms if ms < overdue else max(ms, now_ms) + HOLD_MS) for db, key, ms in held]
+            )
             if now_ms >= self._look_at_ms:
                 self._look_at_ms = now_ms + expiry.count // LOOKED_AT_PER_MS
                 await self._write_expiries(expiry.due(now_ms))
@@ -358,10 +361,9 @@ class Ingest:
             await self._write_expiries([(db, key, later) for db, key, _ in expiry.shorter_than(later)])
 
     async def write_all_expiries(self) -> None:
-        """The end of the run: every key gets its true time now, but those that end by themselves before long."""
+        """The end of the run: every key gets its true time now."""
         expiry = self._translate.expiry
-        ends_ms = _now_ms() + HOLD_MS
-        await self._write_expiries([held for held in expiry.remembered() if held[2] > ends_ms or self._put_off_to_ms])
+        await self._write_expiries(expiry.remembered())
         expiry.clear()
 
     async def _write_expiries(self, expiries: list[tuple[int, bytes, int]]) -> None:

@@ -22,7 +22,7 @@ async def source() -> AsyncIterator[LookAlike]:
 
 @pytest_asyncio.fixture
 async def copy() -> AsyncIterator[EmbeddedValkey]:
-    server = await EmbeddedValkey.start("--hll-sparse-max-bytes", "0")
+    server = await EmbeddedValkey.start()
     try:
         yield server
     finally:

@@ -45,6 +45,7 @@ from df2redis_tui.translate.snapshot import SnapshotTranslator
 
 FULL_SYNC_GRACE_MS = 60_000  # how far behind the source a full sync may be is not known
 IDLE = 1.0  # seconds
+REREAD_AGAIN = 0.05  # seconds
 STALE = 2.0  # seconds; the source's offsets are asked more often
 REREADS_MOST = 10_000  # keys of a FLOW whose values may wait in memory for reasons of expiry
 EXPIRY_CHANGES = frozenset({b"PERSIST", b"PEXPIREAT", b"PEXPIRE", b"EXPIREAT", b"EXPIRE", b"GETEX"})
@@ -176,13 +177,14 @@ class Ingest:
             if now - looked >= IDLE:
                 looked = now
                 await self._write_due_expiries()
+            if self._rereads.active:
                 await self._reread()
             if data and len(data) < SMALL_READ and time.monotonic() - now < SOON:
                 # Small reads in quick succession: let a few records gather, each read costs as much as many records.
                 await anyio.sleep(SOON)
             data = None
             woken = time.monotonic()
-            with anyio.move_on_after(IDLE):
+            with anyio.move_on_after(REREAD_AGAIN if self._rereads.active else IDLE):
                 data = await receive()
                 self._stats.bytes_in += len(data)
 

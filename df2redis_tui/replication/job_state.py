@@ -35,6 +35,8 @@ from df2redis_tui.translate.ownership import Ownership
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+REREAD_AT_END = 5.0  # seconds; what is not read then, the checkpoint names for the next run
+
 
 class JobState:
     """One per run, on the engine's loop. The run's parts change it, `look` and `engine` read it."""
@@ -138,8 +140,23 @@ class JobState:
         self.stop()
 
     def stop(self) -> None:
-        """Read no more; what was received is applied and confirmed."""
-        self.stopping = True
+        """Read no more; what was received is applied and confirmed. Keys that are being read again get a moment."""
+        first, self.stopping = not self.stopping, True
+        if first and self.tasks is not None and self._reads_again():
+            self.tasks.start_soon(self._stop_later)
+            return
+        self._stop_now()
+
+    def _reads_again(self) -> bool:
+        return self.phase is Phase.STABLE_SYNC and not self.hurry and any(state.unread() for state in self.flows)
+
+    async def _stop_later(self) -> None:
+        with anyio.move_on_after(REREAD_AT_END):
+            while self._reads_again():
+                await anyio.sleep(0.02)
+        self._stop_now()
+
+    def _stop_now(self) -> None:
         self.stop_asked.set()
         if self.session_scope is not None:
             self.session_scope.cancel()

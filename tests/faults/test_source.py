@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.trial import Trial, both_targets, cluster_in_full
+from tests.support.program import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 Begin = Callable[..., Trial]
@@ -146,7 +147,8 @@ def test_on_lost_backlog_stop(trial: Begin) -> None:
     it = trial(source={"backlog": 50})
     it.start()
     it.kill()
-    time.sleep(0.5)
+    sent = it.workload.sent
+    wait_until(lambda: it.workload.sent > sent + 1_000)
     it.start("--on-lost-backlog", "stop", wait=False)
     assert it.program.wait(30) == 3
     assert "--on-lost-backlog" in it.program.output()

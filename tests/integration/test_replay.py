@@ -10,14 +10,13 @@ import pytest
 
 from tests.support.content import (
     Can,
-    Content,
     Difference,
     differences,
     expected_content,
     read_content,
     report,
 )
-from tests.support.exceptions import DEFECT, excused, judge
+from tests.support.exceptions import DEFECT, RELATIVE, excused, judge
 from tests.support.player import Behaviour, Player, script_of
 from tests.support.program import Program, copy_arguments
 from tests.support.recordings import Recording, full_sessions, load
@@ -36,10 +35,16 @@ def test_there_are_recordings() -> None:
     assert SESSIONS, "neither tests/captures nor $REPLAY_CAPTURES holds a recording"
 
 
-def compare(recording: Recording, target: Server) -> tuple[Content, list[Difference]]:
+def compare(recording: Recording, target: Server) -> list[Difference]:
     expected = expected_content(recording.expected())
     actual = read_content(target.client(), skip_prefix=BOOKKEEPING)
-    return expected, differences(expected, actual, Can.of(target.kind), expiry_known_to=recording.expiry_known_to)
+    return differences(
+        expected,
+        actual,
+        Can.of(target.kind),
+        expiry_known_to=recording.expiry_known_to,
+        relative=RELATIVE.get(recording.name, frozenset()),
+    )
 
 
 def assert_copied(recording: Recording, target: Server, program: Program) -> None:
@@ -48,8 +53,7 @@ def assert_copied(recording: Recording, target: Server, program: Program) -> Non
     A recording answers no re-read. Commands on such a key that arrive before the refusal wait for the value and go
     with it, later ones run: what the target ends with depends on the timing, that it was told does not.
     """
-    expected, found = compare(recording, target)
-    unexplained, stale = judge(recording.name, target.kind, found, expected)
+    unexplained, stale = judge(recording.name, target.kind, compare(recording, target))
     told = {
         (letter["db"], base64.b64decode(letter["key_base64"]))
         for letter in program.dead_letters()
@@ -65,7 +69,7 @@ def assert_nothing_left_out_silently(recording: Recording, target: Server, progr
     told = {(letter["db"], base64.b64decode(letter["key_base64"])) for letter in program.dead_letters()}
     excuses = excused(recording.name, target.kind)
     defects = {(e.db, e.key) for e in excuses if e.reason.startswith(DEFECT)}
-    missing = [d for d in compare(recording, target)[1] if d.aspect in ("absent", "value", "type")]
+    missing = [d for d in compare(recording, target) if d.aspect in ("absent", "value", "type")]
     silent = [d for d in missing if (d.db, d.key) not in told | defects]
     assert not silent, f"not in the dead letters: {report(silent)}"
 

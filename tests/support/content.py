@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import redis
 
 FIELD_TTL_TOLERANCE = 3  # seconds; the recordings know them to ±2 s
+RELATIVE_TOLERANCE = 120  # seconds between the reading of a relative time in the recording and in the test
 MARGIN = 3_000  # ms around now in which a key may or may not have expired
 JSON_TYPES = ("ReJSON-RL", "rejson-rl")
 
@@ -228,27 +229,43 @@ class Can:
 
 
 def differences(
-    expected: Content, actual: Content, can: Can, *, now_ms: int | None = None, expiry_known_to: int = 0
+    expected: Content,
+    actual: Content,
+    can: Can,
+    *,
+    now_ms: int | None = None,
+    expiry_known_to: int = 0,
+    relative: frozenset[tuple[int, bytes]] = frozenset(),
 ) -> list[Difference]:
     """What `actual` has otherwise than `expected`, per key and aspect.
 
     A key whose expiry has passed must be absent, whatever `expected` says; members that have expired are left out.
-    `expiry_known_to`: ms by which `expected` may be wrong about an expiry. HyperLogLogs are equal when their registers
-    are: servers choose freely between the sparse and the dense form.
+    `expiry_known_to`: ms by which `expected` may be wrong about an expiry. `relative`: (db, key) whose expiries count
+    from when they were read. HyperLogLogs are equal when their registers are: servers choose freely between the sparse
+    and the dense form.
     """
     now = int(time.time() * 1000) if now_ms is None else now_ms
     found: list[Difference] = []
     for db in sorted({*expected, *actual}):
         want, have = expected.get(db, {}), actual.get(db, {})
         for key in sorted({*want, *have}):
+            tolerance = RELATIVE_TOLERANCE if (db, key) in relative else 0
             found += [
-                Difference(db, key, *d) for d in _compare(want.get(key), have.get(key), can, now, expiry_known_to)
+                Difference(db, key, *d)
+                for d in _compare(
+                    want.get(key),
+                    have.get(key),
+                    can,
+                    now,
+                    max(expiry_known_to, tolerance * 1000),
+                    max(FIELD_TTL_TOLERANCE, tolerance),
+                )
             ]
     return found
 
 
 def _compare(
-    want: Entry | None, have: Entry | None, can: Can, now: int, expiry_known_to: int
+    want: Entry | None, have: Entry | None, can: Can, now: int, expiry_known_to: int, field_tolerance: int
 ) -> Iterator[tuple[str, str]]:
     if want is not None and want.expires_at is not None and want.expires_at <= now + MARGIN:
         if have is not None and want.expires_at < now - MARGIN:
@@ -279,7 +296,7 @@ def _compare(
     want_fields = {f: at for f, at in (want.field_expires_at or {}).items() if f not in gone}
     have_fields = {f: at for f, at in (have.field_expires_at or {}).items() if f not in gone}
     if want_fields.keys() != have_fields.keys() or any(
-        abs(want_fields[f] - have_fields[f]) > FIELD_TTL_TOLERANCE for f in want_fields
+        abs(want_fields[f] - have_fields[f]) > field_tolerance for f in want_fields
     ):
         yield "member ttl", f"{have_fields}, expected {want_fields}"
 

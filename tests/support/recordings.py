@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.support.shifted import Shift, recorded_at
 
 HERE = Path(__file__).parents[1]
 FULL_SYNC_END = b"\xc8" + bytes(8)  # opcode 200; never inside a blob in these recordings
 TOKEN_LENGTH = 40
+AGO = 60  # seconds; none of the scenarios took longer: what expired on the source meanwhile is due when it is played
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Recording:
     capa_reply: tuple[str | int, ...]
     flows: tuple[RecordedFlow, ...]
     resumed: bool
+    shift: Shift
 
     @property
     def expiry_known_to(self) -> int:
@@ -49,11 +53,8 @@ class Recording:
         return 5 if self.version.startswith("df-v1.15.") else 0
 
     def expected(self) -> dict[str, Any]:
-        """What the source held at the end, as the file has it: {db: {base64 key: entry}}."""
-        name = "resume-expected.json.gz" if self.resumed else "expected.json.gz"
-        with gzip.open(self.directory / name) as file:
-            expected: dict[str, Any] = json.load(file)
-        return expected
+        """What the source held at the end, in the form of the file: {db: {base64 key: entry}}."""
+        return self.shift.expected(_expected(self.directory, self.resumed))
 
 
 def folders() -> list[Path]:
@@ -69,9 +70,24 @@ def folders() -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-@cache
+def _expected(directory: Path, resumed: bool) -> dict[str, Any]:
+    with gzip.open(directory / ("resume-expected.json.gz" if resumed else "expected.json.gz")) as file:
+        expected: dict[str, Any] = json.load(file)
+    return expected
+
+
+def _shift(directory: Path) -> Shift:
+    """From the day of the recording to a minute ago, for both of its sessions."""
+    began = recorded_at((directory / "flow-0.bin").read_bytes())
+    expected = [_expected(directory, False)]
+    if (directory / "resume-expected.json.gz").exists():
+        expected.append(_expected(directory, True))
+    return Shift(int(time.time()) - AGO - began, began, expected)
+
+
 def load(directory: Path, *, resumed: bool = False) -> Recording:
-    """Read a recording; `resumed` reads the session that followed the first."""
+    """Read a recording as if it had just been made; `resumed` reads the session that followed the first."""
+    shift = _shift(directory)
     prefix = "resume-" if resumed else ""
     base = json.loads((directory / "session.json").read_text())
     session = json.loads((directory / f"{prefix}session.json").read_text())
@@ -79,14 +95,15 @@ def load(directory: Path, *, resumed: bool = False) -> Recording:
     capa = replies["REPLCONF", "capa", "dragonfly"]
     flows = []
     for flow in range(base["flows"]):
-        stream = (directory / f"{prefix}flow-{flow}.bin").read_bytes()
+        stream, moved = shift.stream((directory / f"{prefix}flow-{flow}.bin").read_bytes())
         granted, token = next(
             t["reply"] for t in session["transcript"] if t["conn"] == f"flow-{flow}" and "FLOW" in t["command"]
         )
         full = granted == "FULL"
         end = stream.index(FULL_SYNC_END) + len(FULL_SYNC_END) if full else 0
         # The second session's files do not say when STARTSTABLE was sent: opcode 200 is the earliest moment.
-        cut = session.get("bytes_when_startstable_was_sent", [end] * base["flows"])[flow] if full else 0
+        sent = session.get("bytes_when_startstable_was_sent")
+        cut = 0 if not full else moved(sent[flow]) if sent else end
         stable = stream.index(token.encode(), end) + TOKEN_LENGTH if full else 0
         start = session["requested_lsn"][flow] if resumed else base["lsn_before_stable_writes"][flow]
         flows.append(RecordedFlow(stream, token, granted, end, cut, stable, start, session["lsn_at_end"][flow]))
@@ -100,6 +117,7 @@ def load(directory: Path, *, resumed: bool = False) -> Recording:
         capa_reply=tuple(capa),
         flows=tuple(flows),
         resumed=resumed,
+        shift=shift,
     )
 
 

@@ -24,6 +24,7 @@ except ImportError:
 
 MEMBER_EXPIRY_BASE = 1_675_209_600  # unix seconds (§3.4)
 KNOWN_TO = 3  # seconds: expectations know expiries of members to ±2 s
+HUGE_TTL = 10_000_000  # seconds; of the members of the live load's huge hashes and sets, which no expectation names
 DAY_MS = 86_400_000
 FAR_MS = 10 * 365 * DAY_MS  # the scenario's farthest expiry is less than eight years away
 
@@ -52,14 +53,15 @@ class Shift:
         self.seconds = seconds
         self._first_ms = recorded_at_s * 1000 - DAY_MS
         self._last_ms = recorded_at_s * 1000 + FAR_MS
-        self._member_times = {
-            second + off
+        known = {
+            second
             for document in expected
             for keys in document.values()
             for entry in keys.values()
             for second in (entry.get("field_expires_at_s") or {}).values()
-            for off in range(-KNOWN_TO, KNOWN_TO + 1)
         }
+        known.add(recorded_at_s + HUGE_TTL)
+        self._member_times = {at + off for at in known for off in range(-KNOWN_TO, KNOWN_TO + 1)}
 
     def stream(self, raw: bytes) -> tuple[bytes, Callable[[int], int]]:
         """The bytes of a FLOW moved in time, and where a position of the old ones is in the new ones."""

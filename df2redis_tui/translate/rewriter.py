@@ -113,6 +113,22 @@ class Rewriter:
             block.slots.append(slot_of(key))
         block.size += len(encoded) + COMMAND_OVERHEAD
 
+    def take_back(self, args: Args) -> bool:
+        """Take the command of the record directly before, which was `args`, out of the open block again. False when it
+        is not there any more."""
+        block = self.block
+        lsns, once = block.lsns, block.once
+        if not lsns or once is None or lsns[-1] != self.lsn - 1 or block.db != self.target_db:
+            return False
+        encoded = encode(args)
+        if block.commands[-1] != encoded:
+            return False
+        del block.commands[-1], lsns[-1], once[-1]
+        if block.slots is not None:
+            del block.slots[-1]
+        block.size -= len(encoded) + COMMAND_OVERHEAD
+        return True
+
     def script(self, text: bytes, keys: Args, *argv: bytes, once: bool = True) -> None:
         self.emit(keys[0], (b"EVAL", text, b"%d" % len(keys), *keys, *argv), once)
 

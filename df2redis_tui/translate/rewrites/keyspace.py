@@ -44,6 +44,9 @@ def expire(to: Rewriter, args: Args) -> None:
     if value is None:
         to.truncated((key,), name)
         return
+    if value <= 0:
+        to.reread((key,), "a time of no expiry (GAT), or one that has passed")
+        return
     expire_ms = value * (1 if name.startswith(b"P") else 1000) + (0 if name.endswith(b"AT") else to.now_ms)
     if len(args) == 3 and to.quirks.getex_expires and -to.grace_ms - PAST_MS < expire_ms - to.now_ms < SKEW_MS:
         to.reread((key,), "a GETEX may have been journalled as an expiry")

@@ -150,6 +150,7 @@ class _Pending:
     value: Value | None = None
     tries: int = 0
     not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the FLOW
+    unwritable: bool = False  # the target has refused its value: it is removed instead
 
 
 class Rereads:
@@ -186,6 +187,12 @@ class Rereads:
             else:
                 pending.a = None
 
+    def remove(self, db: int, key: bytes, reason: str) -> None:
+        """As `request`, but the key is to go from the target: the target does not take its value. (It is read all the
+        same, which tells where in the FLOW that is to be.)"""
+        self.request(db, (key,), reason)
+        self._pending[(db, key)].unwritable = True
+
     def covers(self, db: int, key: bytes, lsn: int) -> bool:
         """Whether a record at `lsn` must be dropped because the re-read value includes it (or will)."""
         pending = self._pending.get((db, key))
@@ -216,7 +223,7 @@ class Rereads:
             del self._pending[key]
             self._written[key] = position
         self.done += len(ready)
-        return [(db, key, p.value) for (db, key), p in ready]
+        return [(db, key, None if p.unwritable else p.value) for (db, key), p in ready]
 
     def open_at(self, position: int) -> list[tuple[int, bytes]]:
         """Keys that a resume from `position` has to read again: a checkpoint records them."""

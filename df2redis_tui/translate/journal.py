@@ -276,7 +276,7 @@ class JournalTranslator:
             if _SANE_NAME.fullmatch(name):
                 to.emit(b"", args, True)
             else:
-                to.refuse(b"", "unknown", UNREADABLE)
+                to.refuse(b"", "unknown", UNREADABLE, remove=False)
         elif len(keys) > 1:
             if to.together(keys, name):
                 to.emit(keys[0], args, True)
@@ -306,7 +306,7 @@ class JournalTranslator:
             # A later Dragonfly may journal commands unknown today; the target's answer then decides.
             to.emit(key, args, True)
         else:
-            to.refuse(key, "unknown", UNREADABLE)
+            to.refuse(key, "unknown", UNREADABLE, remove=False)
 
     def _global(self, name: bytes, args: Args) -> None:
         to = self._to

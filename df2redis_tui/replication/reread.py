@@ -268,7 +268,7 @@ class Rereads:
                 if not_now(reading.problem):
                     # It is being taken over, and puts what matters into the FLOWs now: they have to be read on.
                     self._not_before = time.monotonic() + LATER
-                elif reading.problem:
+                elif reading.problem and not pending.unwritable:
                     del self._pending[key]
                     failed.append((key[0], key[1], f"{pending.reason}; a re-read failed: {reading.problem}"))
                 else:

@@ -179,7 +179,7 @@ class JournalTranslator:
                     # The commonest records, as they came.
                     once, form, numbers = plan
                     if numbers is not None:
-                        args = numbers(args)  # noqa: PLW2901
+                        args = numbers(args)
                         if count == 2:
                             plan_of = after_pop
                     if count == 3:

@@ -124,8 +124,8 @@ PFADD_DENSE: Final = (
     b"return changed"
 )
 
-# ARGV: '' | NX | XX, 1 to keep the TTL, the whole value. A Dragonfly replaces a value of another type, and logs one whose
-# condition did not hold, too.
+# ARGV: '' | NX | XX, 1 to keep the TTL, the whole value. A Dragonfly replaces a value of another type, and logs also
+# what did nothing because its condition did not hold.
 JSON_REPLACE: Final = b"""local k=KEYS[1]
 local had=redis.call('EXISTS',k)==1
 if (ARGV[1]=='NX' and had) or (ARGV[1]=='XX' and not had) then return 0 end

@@ -15,7 +15,7 @@ from tests.unit.translate.test_on_real_servers import Target
 
 pytestmark = pytest.mark.real
 
-LIST, ZSET = "RPUSH k a b a c a", "ZADD k 1 a 2 b 3 c"
+LIST, ZSET, POINT = "RPUSH k a b a c a", "ZADD k 1 a 2 b 3 c", "GEOADD k 13.3 38.1 m"
 STREAM = ["XADD k 1-1 f v", "XADD k 2-1 f v", "XADD k 3-1 f v", "XGROUP CREATE k g 0"]
 
 # What is there before, the record of the source, the same in Redis' form. `_` stands for a blank inside an argument.
@@ -60,10 +60,10 @@ CASES: list[tuple[list[str], str, str]] = [
     ([ZSET], "ZRANGESTORE d k (1 1e999 BYSCORE LIMIT 00 +1", "ZRANGESTORE d k (1 inf BYSCORE LIMIT 0 1"),
     ([ZSET], "ZUNIONSTORE d 01 k WEIGHTS +2", "ZUNIONSTORE d 1 k WEIGHTS 2"),
     ([], "GEOADD k 13.361389 38.1 m 1e1 .5 n", "GEOADD k 13.361389 38.1 m 10 0.5 n"),
-    (["GEOADD k 13.3 38.1 m"], "GEORADIUS k +15 _37 0500 km COUNT 01 STORE d", "GEORADIUS k 15 37 500 km COUNT 1 STORE d"),
-    (["GEOADD k 13.3 38.1 m"], "GEORADIUSBYMEMBER k m +10 km STORE d", "GEORADIUSBYMEMBER k m 10 km STORE d"),
+    ([POINT], "GEORADIUS k +15 _37 0500 km COUNT 01 STORE d", "GEORADIUS k 15 37 500 km COUNT 1 STORE d"),
+    ([POINT], "GEORADIUSBYMEMBER k m +10 km STORE d", "GEORADIUSBYMEMBER k m 10 km STORE d"),
     (
-        ["GEOADD k 13.3 38.1 m"],
+        [POINT],
         "GEOSEARCHSTORE d k FROMLONLAT +15 37_ BYRADIUS +500 km COUNT 01",
         "GEOSEARCHSTORE d k FROMLONLAT 15 37 BYRADIUS 500 km COUNT 1",
     ),

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Final
 
+from df2redis_tui.translate.keys import number
+
 Args = Sequence[bytes]
 Form = Callable[[bytes], bytes]
 Rewrite = Callable[[Args], Args]
@@ -205,19 +207,25 @@ _GROUP_ID: Final = _options(5, {b"ENTRIESREAD": [integer]}, (4, stream_id))
 
 
 def _weighted_store(args: Args) -> Args:
-    """`dst numkeys k ... [WEIGHTS w ...]`."""
-    args = _changed(args, 2, integer)
-    if len(args) < 4 or not args[2].isdigit():
+    """`dst numkeys k ... [WEIGHTS w ...]`; what is cut to one shard's keys has no count (§4.4)."""
+    count = number(args[2]) if len(args) > 3 else None
+    if count is None or not 0 < count <= len(args) - 3:
         return args
-    count = int(args[2][:9])
+    args = _changed(args, 2, integer)
     if len(args) > 3 + count and args[3 + count].upper() == b"WEIGHTS":
         for at in range(4 + count, min(4 + 2 * count, len(args))):
             args = _changed(args, at, floating)
     return args
 
 
+_ENDS: Final = frozenset({b"LEFT", b"RIGHT", b"MIN", b"MAX"})
+
+
 def _multi_pop(args: Args) -> Args:
-    """`numkeys k ... where [COUNT n]`."""
+    """`numkeys k ... where [COUNT n]`; what is cut to one shard's keys has no count."""
+    count = number(args[1])
+    if count is None or not 0 < count <= len(args) - 3 or args[2 + count].upper() not in _ENDS:
+        return args
     args = _changed(args, 1, integer)
     return _changed(args, len(args) - 1, integer) if args[-2].upper() == b"COUNT" else args
 

@@ -127,6 +127,15 @@ def test_a_command_with_lenient_numbers(record: list[bytes], wanted: str, caps: 
     assert outcome(items(journal(caps), entry("SET other v"), entry(record)))[1:] == [wanted]
 
 
+@pytest.mark.parametrize(
+    "text", ["LMPOP 05 06", "ZMPOP 05", "ZUNIONSTORE 05 06", "ZUNIONSTORE 05", "ZINTERSTORE 01 07 08"]
+)
+def test_keys_that_look_like_numbers_stay_as_they_are_where_a_record_is_cut_to_them(text: str) -> None:
+    """§4.4: a shard of several logs only its own keys."""
+    (line,) = outcome(items(journal(REDIS62), entry(text)))
+    assert line == "REREAD " + text.partition(" ")[2]
+
+
 def test_a_command_in_redis_form_is_not_copied() -> None:
     """What a busy journal pays for the table is a look at each number."""
     for args in ([b"INCRBY", b"k", b"-5"], [b"ZINCRBY", b"k", b"1.5", b"m"], [b"XADD", b"k", b"5-1", b"f", b" 1"]):

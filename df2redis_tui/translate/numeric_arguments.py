@@ -1,7 +1,7 @@
 """Numbers as the target takes them, by command and position.
 
 The source reads numbers leniently (absl's SimpleAtoi and SimpleAtod: blanks around them, a plus sign, leading zeros,
-floats beyond a double's range) and journals what the client wrote; Redis refuses all of these. A command whose numbers
+floats in hexadecimal or beyond a double's range) and journals what the client wrote; Redis refuses all of these. A command whose numbers
 are already in Redis' form stays the same object.
 """
 
@@ -23,6 +23,8 @@ _INTEGER: Final = re.compile(rb"[ \t-\r]*([+-]?)0*([0-9]+)[ \t-\r]*")
 # What Redis takes and what means the same there: no exponent that could leave a double's range.
 _PLAIN_FLOAT: Final = re.compile(rb"-?(?:[0-9]{1,200}(?:\.[0-9]{0,200})?|\.[0-9]{1,200})(?:[eE][+-]?[0-9]{1,2})?")
 _FLOAT: Final = re.compile(rb"([+-]?)((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
+# SimpleAtod of newer releases takes these, too; not every target does.
+_HEX_FLOAT: Final = re.compile(rb"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]{1,9})?", re.IGNORECASE)
 _JSON_NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _EXACT_INTEGERS: Final = 1 << 53
 
@@ -45,12 +47,19 @@ def floating(text: bytes) -> bytes:
     bare = text.strip(BLANKS)
     found = _FLOAT.fullmatch(bare)
     if found is None:
-        return text
+        return _from_hex(bare) if _HEX_FLOAT.fullmatch(bare) else text
     sign = b"-" if found[1] == b"-" else b""
     value = float(found[2])
     if value == inf:
         return sign + b"inf"
     return sign + (found[2] if value else b"0")
+
+
+def _from_hex(text: bytes) -> bytes:
+    try:
+        return repr(float.fromhex(text.decode())).encode()
+    except OverflowError:
+        return b"-inf" if text[:1] == b"-" else b"inf"
 
 
 def score_bound(text: bytes) -> bytes:

@@ -49,6 +49,7 @@ CASES: list[tuple[list[str], str, str]] = [
     ([ZSET], 'ZINCRBY k _1 a', "ZINCRBY k 1 a"),
     ([ZSET], "ZINCRBY k +1e1 a", "ZINCRBY k 10 a"),
     ([ZSET], "ZINCRBY k 1e400 a", "ZINCRBY k inf a"),
+    ([ZSET], "ZINCRBY k +0x1.8p1_ a", "ZINCRBY k 3 a"),
     ([ZSET], "ZADD k 5. a -.5 b Infinity c -INF d 1E2 e 007 f", "ZADD k 5 a -0.5 b inf c -inf d 100 e 7 f"),
     ([ZSET], "ZADD k +inf a +INF b", "ZADD k inf a inf b"),
     ([ZSET], "ZREMRANGEBYRANK k 00 +1", "ZREMRANGEBYRANK k 0 1"),

@@ -53,13 +53,16 @@ def test_what_is_no_integer_is_left_to_the_target(text: bytes) -> None:
         (b"-1e-400", b"-0"),
         (b"1e-310", b"1e-310"),
         (b"1e300", b"1e300"),
+        (b"0x10", b"16.0"),
+        (b" -0X1.8p1", b"-3.0"),
+        (b"-0x1p9999", b"-inf"),
     ],
 )
 def test_floats(read: bytes, wanted: bytes) -> None:
     assert floating(read) == wanted
 
 
-@pytest.mark.parametrize("text", [b"", b"nan", b"+-1", b"1e", b"0x10", b"1_0", b"one", b"."])
+@pytest.mark.parametrize("text", [b"", b"nan", b"+-1", b"1e", b"0x", b"0xp1", b"1_0", b"one", b"."])
 def test_what_is_no_float_is_left_to_the_target(text: bytes) -> None:
     assert floating(text) is text
 

@@ -324,30 +324,29 @@ class Ingest:
 
     async def _reread(self) -> None:
         """Ask for what is to be read again, and write what is due at once."""
+        if self._rereads.active:
+            await self._write_reread(time.monotonic())
         while self._rereads.unresolved:
             for db, key, why in await self._rereads.ask():
-                await self._leave_out(db, key, why)
+                self._leave_out(db, key, why)
             before = self._rereads.active
             await self._write_reread(time.monotonic())
             if before and self._rereads.unresolved:
                 continue
             break
 
-    async def _leave_out(self, db: int, key: bytes, why: str) -> None:
+    def _leave_out(self, db: int, key: bytes, why: str) -> None:
         """A key that can't be read again: what the target has of it is not the source's any more."""
         self._translate.refusals.refuse(
             Refusal(db, key, "journal record", why, self.flow, self._position, b"", "removed")
         )
-        await self._remove(db, key, time.monotonic())
-
-    async def _remove(self, db: int, key: bytes, arrived: float) -> None:
-        self._translate.expiry.cancel(0 if self._translate.caps.cluster else db, key)
-        await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
+        self._rereads.remove(db, key, why)
 
     async def _write_reread(self, arrived: float) -> None:
         for db, key, value in self._rereads.due(self._position):
             if value is None:
-                await self._remove(db, key, arrived)
+                self._translate.expiry.cancel(0 if self._translate.caps.cluster else db, key)
+                await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
             else:
                 await self._values([value], arrived, self._grace_ms())
 

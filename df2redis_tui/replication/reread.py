@@ -150,7 +150,7 @@ class _Pending:
     value: Value | None = None
     tries: int = 0
     not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the FLOW
-    unwritable: bool = False  # the target has refused its value: it is removed instead
+    gone: bool = False  # nothing is read: it is removed from the target
 
 
 class Rereads:
@@ -184,21 +184,19 @@ class Rereads:
             pending = self._pending.get((db, key))
             if pending is None:
                 self._pending[(db, key)] = _Pending(reason)
-            else:
+            elif not pending.gone:
                 pending.a = None
 
     def remove(self, db: int, key: bytes, reason: str) -> None:
-        """As `request`, but the key is to go from the target: the target does not take its value. (It is read all the
-        same, which tells where in the FLOW that is to be.)"""
-        self.request(db, (key,), reason)
-        self._pending[(db, key)].unwritable = True
+        """The key can't be copied: what the target has of it goes, behind all that was received so far."""
+        self._pending[(db, key)] = _Pending(reason, a=0, gone=True)
 
     def covers(self, db: int, key: bytes, lsn: int) -> bool:
         """Whether a record at `lsn` must be dropped because the re-read value includes it (or will)."""
         pending = self._pending.get((db, key))
         if pending is None:
             return False
-        if pending.a is not None and lsn >= pending.a:
+        if pending.a is not None and lsn >= pending.a and not pending.gone:
             # It may or may not be in the value that was read: read again.
             pending.a = None
         return True
@@ -223,7 +221,7 @@ class Rereads:
             del self._pending[key]
             self._written[key] = position
         self.done += len(ready)
-        return [(db, key, None if p.unwritable else p.value) for (db, key), p in ready]
+        return [(db, key, p.value) for (db, key), p in ready]
 
     def open_at(self, position: int) -> list[tuple[int, bytes]]:
         """Keys that a resume from `position` has to read again: a checkpoint records them."""
@@ -268,7 +266,7 @@ class Rereads:
                 if not_now(reading.problem):
                     # It is being taken over, and puts what matters into the FLOWs now: they have to be read on.
                     self._not_before = time.monotonic() + LATER
-                elif reading.problem and not pending.unwritable:
+                elif reading.problem:
                     del self._pending[key]
                     failed.append((key[0], key[1], f"{pending.reason}; a re-read failed: {reading.problem}"))
                 else:

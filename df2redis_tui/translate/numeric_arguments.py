@@ -1,8 +1,8 @@
 """Numbers as the target takes them, by command and position.
 
 The source reads numbers leniently (absl's SimpleAtoi and SimpleAtod: blanks around them, a plus sign, leading zeros,
-floats in hexadecimal or beyond a double's range) and journals what the client wrote; Redis refuses all of these. A command whose numbers
-are already in Redis' form stays the same object.
+floats in hexadecimal or beyond a double's range) and journals what the client wrote; Redis refuses all of these. A
+command whose numbers are already in Redis' form stays the same object.
 """
 
 from __future__ import annotations

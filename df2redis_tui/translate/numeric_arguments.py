@@ -170,7 +170,7 @@ def _xclaim(args: Args) -> Args:
     """`k group consumer min-idle id ... options`."""
     args = _changed(args, 4, integer)
     at = 5
-    while at < len(args) and args[at].strip(BLANKS)[:1].isdigit():
+    while at < len(args) and args[at].lstrip(BLANKS + b"+")[:1].isdigit():
         args = _changed(args, at, stream_id)
         at += 1
     return _CLAIM_OPTIONS(args)

@@ -6,6 +6,7 @@ Expiry is absolute unix milliseconds, 0 = none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 # RDB value types (protocol page §3.4). In Dragonfly's streams 20 is JSON, not Redis' set-listpack.
@@ -116,7 +117,7 @@ class Entry(NamedTuple):
     op: int
     db: int
     txid: int
-    args: list[bytes]
+    args: Sequence[bytes]
 
 
 class Blob(NamedTuple):

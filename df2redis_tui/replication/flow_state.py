@@ -23,7 +23,8 @@ from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.telemetry.stats import FlowStats, Records
 from df2redis_tui.translate.expiry import DeferredExpiry
-from df2redis_tui.translate.refusals import Refusal, RefusalPort
+from df2redis_tui.translate.refusals import OnTarget, Refusal, RefusalPort
+from df2redis_tui.translate.scripts import MOVED_ONTO_ITSELF
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ EXPIRY_CHANGES = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
 
 # What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
 # heals it (§3.9).
+_UNKNOWN = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand")
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
 
 
@@ -187,6 +189,9 @@ class FlowState:
                 self._reread_after_full_sync(pending)
             return
         keys = pending.names()
+        if pending.tolerant and keys and self._asked_after_full_sync(pending, keys, error):
+            self.stats.tolerated += 1
+            return
         if keys and self._superseded(pending, keys):
             self.stats.tolerated += 1
             return
@@ -204,14 +209,27 @@ class FlowState:
             extra={"fields": {"flow": self.flow, "command": name, "key": printable(key), "error": error}},
         )
         batch.result = f"refused: {error}"
+        reason = f"the target answered {error}"
+        removed: OnTarget = "removed" if keys and self.rereads is not None and not self.merged else "untouched"
         self.refusals.refuse(
-            Refusal(
-                pending.db, key, name, f"the target answered {error}", self.flow, pending.lsn or None, pending.command
-            )
+            Refusal(pending.db, key, name, reason, self.flow, pending.lsn or None, pending.command, removed)
         )
+        if removed == "removed" and self.rereads is not None:
+            for key in keys:
+                self.rereads.remove(pending.db, key, reason)
+
+    def _asked_after_full_sync(self, pending: Pending, keys: tuple[bytes, ...], error: str) -> bool:
+        """Whether the keys of a command that the target does not take, from inside a full sync, will be read again."""
+        if self.rereads is None or self.merged or self.rereads.count >= REREADS_MOST or error.startswith(_UNKNOWN):
+            return False
+        self.rereads.request(pending.db, keys, f"the target answered {error}")
+        return True
 
     def found_nothing(self, pending: Pending) -> None:
         """The source changes the expiry of a key that it has: the target expired it too early (§4.8)."""
+        if pending.command.startswith(MOVED_ONTO_ITSELF):
+            self._may_have_lost_its_ttl(pending)
+            return
         lsn = pending.lsn
         if pending.tolerant:
             self._reread_after_full_sync(pending)
@@ -222,6 +240,16 @@ class FlowState:
             return
         if not self.rereads.supersedes(pending.db, key, lsn):
             self.doubt(Overtaken(pending.db, key))
+
+    def _may_have_lost_its_ttl(self, pending: Pending) -> None:
+        """A list of one element, popped and pushed: its TTL is gone, unless it was moved onto itself."""
+        if self.rereads is None or self.merged or self.rereads.count >= REREADS_MOST:
+            return
+        for key in pending.names():
+            if pending.tolerant:
+                self.rereads.request(pending.db, (key,), "a list may have been moved onto itself")
+            elif not self.rereads.supersedes(pending.db, key, pending.lsn or 0):
+                self.doubt(Overtaken(pending.db, key))
 
     def _reread_after_full_sync(self, pending: Pending) -> None:
         """The key may have expired on the target before its time was changed: a full sync may take long."""

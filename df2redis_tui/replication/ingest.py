@@ -324,14 +324,23 @@ class Ingest:
 
     async def _reread(self) -> None:
         """Ask for what is to be read again, and write what is due at once."""
+        if self._rereads.active:
+            await self._write_reread(time.monotonic())
         while self._rereads.unresolved:
             for db, key, why in await self._rereads.ask():
-                self._translate.refusals.refuse(Refusal(db, key, "journal record", why, self.flow, self._position, b""))
+                self._leave_out(db, key, why)
             before = self._rereads.active
             await self._write_reread(time.monotonic())
             if before and self._rereads.unresolved:
                 continue
             break
+
+    def _leave_out(self, db: int, key: bytes, why: str) -> None:
+        """A key that can't be read again: what the target has of it is not the source's any more."""
+        self._translate.refusals.refuse(
+            Refusal(db, key, "journal record", why, self.flow, self._position, b"", "removed")
+        )
+        self._rereads.remove(db, key, why)
 
     async def _write_reread(self, arrived: float) -> None:
         for db, key, value in self._rereads.due(self._position):

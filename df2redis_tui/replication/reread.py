@@ -150,6 +150,7 @@ class _Pending:
     value: Value | None = None
     tries: int = 0
     not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the FLOW
+    gone: bool = False  # nothing is read: it is removed from the target
 
 
 class Rereads:
@@ -183,15 +184,19 @@ class Rereads:
             pending = self._pending.get((db, key))
             if pending is None:
                 self._pending[(db, key)] = _Pending(reason)
-            else:
+            elif not pending.gone:
                 pending.a = None
+
+    def remove(self, db: int, key: bytes, reason: str) -> None:
+        """The key can't be copied: what the target has of it goes, behind all that was received so far."""
+        self._pending[(db, key)] = _Pending(reason, a=0, gone=True)
 
     def covers(self, db: int, key: bytes, lsn: int) -> bool:
         """Whether a record at `lsn` must be dropped because the re-read value includes it (or will)."""
         pending = self._pending.get((db, key))
         if pending is None:
             return False
-        if pending.a is not None and lsn >= pending.a:
+        if pending.a is not None and lsn >= pending.a and not pending.gone:
             # It may or may not be in the value that was read: read again.
             pending.a = None
         return True

@@ -18,7 +18,9 @@ from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
 from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
-from df2redis_tui.translate.capabilities import Capabilities, capabilities_of, unsupported
+from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities, capabilities_of, unsupported
+
+_JSON_MODULES = frozenset({"rejson", "rejson2", "json", "valkey-json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class NodeFacts:
 
 
 async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Capabilities]:
-    """INFO and MODULE LIST of one node. Raises TargetError, TargetLost."""
+    """INFO, MODULE LIST and COMMAND INFO of one node. Raises TargetError, TargetLost."""
     info = parse_info(await ask(connection, name, "INFO"))
     if not info.get("redis_version"):
         raise TargetError(f"target {name} does not say what it is (INFO has no redis_version)")
@@ -49,7 +51,7 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
         named = [m[1] for m in reply if isinstance(m, list) and len(m) > 1 and isinstance(m[1], bytes)]
         modules = [name.decode("utf-8", "replace") for name in named]
     cluster = info.get("cluster_enabled") == "1"
-    caps = capabilities_of(info, modules, cluster)
+    caps = capabilities_of(info, await _json_commands(connection, modules), cluster)
     keys = sum(int(n) for k, v in info.items() if re.fullmatch(r"db\d+", k) for n in re.findall(r"keys=(\d{1,18})", v))
     facts = NodeFacts(
         name,
@@ -63,6 +65,14 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
         _eviction(info),
     )
     return facts, caps
+
+
+async def _json_commands(connection: RespConnection, modules: list[str]) -> tuple[bytes, ...]:
+    """Those of JSON_WRITES that the node has. Where its user may not ask for them, a JSON module stands for all."""
+    reply = await connection.call("COMMAND", "INFO", *JSON_WRITES)
+    if isinstance(reply, list) and len(reply) == len(JSON_WRITES):
+        return tuple(name for name, known in zip(JSON_WRITES, reply, strict=True) if known)
+    return JSON_WRITES if any(name.lower() in _JSON_MODULES for name in modules) else ()
 
 
 def _eviction(info: dict[str, str]) -> str:

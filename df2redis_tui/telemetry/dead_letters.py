@@ -59,7 +59,8 @@ class DeadLetters:
                 f"nor recorded in {self.path}: {error.strerror}"
             ) from None
         self.count += 1
-        self._refused[_digest(refusal.db, refusal.key)] = None
+        if refusal.on_target != "incomplete":
+            self._refused[_digest(refusal.db, refusal.key)] = None
         if len(self._refused) > self._remember:
             self._refused.popitem(last=False)
         _log.warning(
@@ -68,6 +69,7 @@ class DeadLetters:
             db=refusal.db,
             key=printable(refusal.key),
             type=refusal.type,
+            on_target=refusal.on_target,
         )
 
     def refused(self, db: int, key: bytes) -> bool:
@@ -95,6 +97,7 @@ class DeadLetters:
             "reason": refusal.reason,
             "flow": refusal.flow,
             "lsn": refusal.lsn,
+            "on_target": refusal.on_target,
             "value_base64": base64.b64encode(value).decode(),
             "value_bytes": len(refusal.payload),
             "truncated": len(value) < len(refusal.payload),

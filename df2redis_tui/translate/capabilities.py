@@ -1,4 +1,4 @@
-"""What a target can do, from its version and modules (protocol page §3.6, §4.7)."""
+"""What a target can do, from its version and what it says of its commands (protocol page §3.6, §4.7)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _ALWAYS: Final = frozenset({
 })  # fmt: skip
 _SINCE_7_0: Final = frozenset({records.HASH_LISTPACK, records.ZSET_LISTPACK, records.LIST_QUICKLIST2})
 _SINCE_7_2: Final = frozenset({records.STREAM3})
-_JSON_MODULES: Final = frozenset({"rejson", "rejson2", "json", "valkey-json"})
+# What a Dragonfly journals of the JSON family. A target has all, some (JSON.MERGE is young) or none, a Redis 8 too.
+JSON_WRITES: Final = (
+    b"JSON.SET", b"JSON.MERGE", b"JSON.DEL", b"JSON.FORGET", b"JSON.CLEAR", b"JSON.TOGGLE", b"JSON.NUMINCRBY",
+    b"JSON.NUMMULTBY", b"JSON.STRAPPEND", b"JSON.ARRAPPEND", b"JSON.ARRINSERT", b"JSON.ARRPOP", b"JSON.ARRTRIM",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,15 @@ class Capabilities:
     version: tuple[int, int, int]
     cluster: bool
     rdb_types: frozenset[int]
-    json: bool  # a JSON module (or Redis >= 8): JSON.SET and the whole JSON.* family
+    json_commands: frozenset[bytes]  # those of JSON_WRITES that it has
     field_ttl: bool  # HPEXPIREAT: Redis >= 7.4, Valkey >= 9
     hash_ttl_type: bool  # RESTORE takes Valkey's type 22 (hash with field TTLs)
     hsetex: bool  # HSETEX in Redis' form: Redis >= 8.0, Valkey >= 9
+
+    @property
+    def json(self) -> bool:
+        """Whether it can hold JSON values."""
+        return b"JSON.SET" in self.json_commands
 
     @property
     def entries_read(self) -> bool:
@@ -47,8 +56,8 @@ class Capabilities:
         return self.version >= (7, 0, 0)
 
 
-def capabilities_of(info_server: Mapping[str, str], modules: Collection[str], cluster: bool) -> Capabilities:
-    """Capabilities of one node from the fields of `INFO server` and the names in `MODULE LIST`."""
+def capabilities_of(info_server: Mapping[str, str], json_commands: Collection[bytes], cluster: bool) -> Capabilities:
+    """Capabilities of one node from the fields of `INFO server` and those of JSON_WRITES that it knows."""
     valkey = "valkey_version" in info_server or info_server.get("server_name", "").lower() == "valkey"
     version = _version(info_server.get("valkey_version") or info_server.get("redis_version", ""))
     types = _ALWAYS
@@ -56,13 +65,12 @@ def capabilities_of(info_server: Mapping[str, str], modules: Collection[str], cl
         types |= _SINCE_7_0
     if valkey or version >= (7, 2, 0):
         types |= _SINCE_7_2
-    has_json_module = any(name.lower() in _JSON_MODULES for name in modules)
     return Capabilities(
         product="valkey" if valkey else "redis",
         version=version,
         cluster=cluster,
         rdb_types=types,
-        json=has_json_module or (not valkey and version >= (8, 0, 0)),
+        json_commands=frozenset(json_commands),
         field_ttl=version >= ((9, 0, 0) if valkey else (7, 4, 0)),
         hash_ttl_type=valkey and version >= (9, 0, 0),
         hsetex=version >= ((9, 0, 0) if valkey else (8, 0, 0)),
@@ -74,15 +82,16 @@ def lowest(nodes: Sequence[Capabilities]) -> Capabilities:
     if not nodes:
         raise ValueError("no nodes")
     least = min(nodes, key=lambda caps: caps.version)
-    types = least.rdb_types
+    types, json_commands = least.rdb_types, least.json_commands
     for caps in nodes:
         types &= caps.rdb_types
+        json_commands &= caps.json_commands
     return Capabilities(
         product=least.product,
         version=least.version,
         cluster=any(caps.cluster for caps in nodes),
         rdb_types=types,
-        json=all(caps.json for caps in nodes),
+        json_commands=json_commands,
         field_ttl=all(caps.field_ttl for caps in nodes),
         hash_ttl_type=all(caps.hash_ttl_type for caps in nodes),
         hsetex=all(caps.hsetex for caps in nodes),

@@ -14,13 +14,14 @@ from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.databases import DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, slot_of
+from df2redis_tui.translate.numeric_arguments import NUMBERS
 from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
 from df2redis_tui.translate.rewriter import Args, PendingPort, Rewriter
-from df2redis_tui.translate.rewrites import keyspace, members, modules, stores, streams, strings
+from df2redis_tui.translate.rewrites import keyspace, lists, members, modules, stores, streams, strings
 from df2redis_tui.translate.values import MemberTtl
 
 BLOCK_BYTES: Final = 512 * 1024
@@ -53,7 +54,7 @@ GLOBAL: Final = frozenset({b"FLUSHALL", b"FLUSHDB", b"DFLYCLUSTER"})
 
 Rewrite = Callable[[Rewriter, Args], None]
 _OF_ONE: Final[Mapping[bytes, Rewrite]] = {
-    **strings.TABLE, **keyspace.TABLE, **members.TABLE, **stores.TABLE, **streams.TABLE
+    **strings.TABLE, **keyspace.TABLE, **lists.TABLE, **members.TABLE, **stores.TABLE, **streams.TABLE,
 }  # fmt: skip
 _OF_MANY: Final[Mapping[bytes, Rewrite]] = {
     **strings.TABLE_OF_MANY, **keyspace.TABLE_OF_MANY, **stores.TABLE_OF_MANY, **streams.TABLE_OF_MANY,
@@ -68,18 +69,28 @@ _SANE_NAME: Final = re.compile(rb"[A-Z][A-Z0-9._|-]{0,63}")
 
 UNREADABLE: Final = "a journal record has an unreadable command name"
 
-# name → (once, format of the command with a key and one more argument)
+# name → (once, format of the command with a key and one more argument, what puts its numbers in order)
 _PLANS: Final = {
-    name: (once, b"*3\r\n$%d\r\n%b\r\n" % (len(name), name) + b"$%d\r\n%b\r\n$%d\r\n%b\r\n")
+    name: (
+        once,
+        b"*3\r\n$%d\r\n%b\r\n" % (len(name), name) + b"$%d\r\n%b\r\n$%d\r\n%b\r\n",
+        NUMBERS.get(name),
+    )
     for name, once in (*VERBATIM.items(), (b"SET", False))
 }
 _SET_PLAN: Final = _PLANS[b"SET"]
+# Behind a pop, where a push may be the other half of a move.
+_PLANS_AFTER_POP: Final = {name: plan for name, plan in _PLANS.items() if name not in lists.TABLE}
 
 
 def _columns(block: Block) -> tuple[list[bytes], list[int], list[bool], list[int] | None]:
     assert block.lsns is not None
     assert block.once is not None
     return block.commands, block.lsns, block.once, block.slots
+
+
+def _is_pop(args: Args) -> bool:
+    return len(args) == 2 and args[0].upper() in lists.POPS
 
 
 class JournalTranslator:
@@ -143,11 +154,13 @@ class JournalTranslator:
 
     def _translate(self, entries: Sequence[Entry], lsn: int) -> Iterator[Item]:
         to = self._to
-        refused, expiry, pending, plan_of, old = self._refused, to.expiry, to.pending, _PLANS.get, to.old
+        refused, expiry, pending, old = self._refused, to.expiry, to.pending, to.old
         block, free, quick_db = to.block, self._is_free(), self._quick_db()
+        previous = to.previous
+        plain, after_pop = _PLANS.get, _PLANS_AFTER_POP.get
+        plan_of = after_pop if previous is None or _is_pop(previous.args) else plain
         commands, lsns, onces, slots = _columns(block)
         begin = lsn  # of the open block
-        previous = to.previous
         for entry in entries:
             op, db, txid, args = entry
             if op in _COMMANDS:
@@ -164,7 +177,11 @@ class JournalTranslator:
                     and (plan is not _SET_PLAN or (count == 3 and not args[2].startswith(_DENSE_HLL)))
                 ):
                     # The commonest records, as they came.
-                    once, form = plan
+                    once, form, numbers = plan
+                    if numbers is not None:
+                        args = numbers(args)
+                        if count == 2:
+                            plan_of = after_pop
                     if count == 3:
                         _, key, value = args
                         encoded = form % (len(key), key, len(value), value)
@@ -191,6 +208,7 @@ class JournalTranslator:
                     to.lsn, to.db, to.txid, to.previous = lsn, db, txid, previous
                     self._record(args)
                     previous = entry
+                    plan_of = after_pop if count == 2 and _is_pop(args) else plain
                     if to.block is not block:
                         begin = lsn
                     lsn += 1
@@ -229,6 +247,9 @@ class JournalTranslator:
     def _record(self, args: Args) -> None:
         to = self._to
         name = args[0].upper()
+        numbers = NUMBERS.get(name)
+        if numbers is not None:
+            args = numbers(args)
         if to.old is not None and name not in IGNORED and not to.clears_old(args):
             return
         if len(args) > 1:
@@ -255,7 +276,7 @@ class JournalTranslator:
             if _SANE_NAME.fullmatch(name):
                 to.emit(b"", args, True)
             else:
-                to.refuse(b"", "unknown", UNREADABLE)
+                to.refuse(b"", "unknown", UNREADABLE, remove=False)
         elif len(keys) > 1:
             if to.together(keys, name):
                 to.emit(keys[0], args, True)
@@ -285,7 +306,7 @@ class JournalTranslator:
             # A later Dragonfly may journal commands unknown today; the target's answer then decides.
             to.emit(key, args, True)
         else:
-            to.refuse(key, "unknown", UNREADABLE)
+            to.refuse(key, "unknown", UNREADABLE, remove=False)
 
     def _global(self, name: bytes, args: Args) -> None:
         to = self._to

@@ -44,13 +44,14 @@ _TWO: Final = frozenset({
     b"GEOSEARCHSTORE", b"LCS",
 })  # fmt: skip
 _NONE: Final = frozenset({
-    b"PING", b"FLUSHALL", b"FLUSHDB", b"DFLYCLUSTER", b"SCRIPT", b"SELECT", b"EXEC", b"MULTI", b"EVAL", b"EVALSHA",
-    b"FCALL", b"PUBLISH", b"SPUBLISH", b"CONFIG", b"SHUTDOWN", b"ECHO", b"WAIT", b"CLIENT",
+    b"PING", b"FLUSHALL", b"FLUSHDB", b"DFLYCLUSTER", b"SCRIPT", b"SELECT", b"EXEC", b"MULTI", b"PUBLISH", b"SPUBLISH",
+    b"CONFIG", b"SHUTDOWN", b"ECHO", b"WAIT", b"CLIENT",
 })  # fmt: skip
 _DESTINATION_AND_COUNT: Final = frozenset({b"ZUNIONSTORE", b"ZINTERSTORE", b"ZDIFFSTORE"})
 _COUNT: Final = frozenset({b"LMPOP", b"ZMPOP", b"ZUNION", b"ZINTER", b"ZDIFF", b"SINTERCARD", b"ZINTERCARD"})
 _BLOCKING_COUNT: Final = frozenset({b"BLMPOP", b"BZMPOP"})
 _BLOCKING: Final = frozenset({b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX"})
+_SCRIPTS: Final = frozenset({b"EVAL", b"EVALSHA", b"FCALL"})
 _SUBCOMMAND: Final = frozenset({b"XGROUP", b"XINFO", b"OBJECT", b"MEMORY"})
 _STORE: Final = frozenset({b"SORT", b"GEORADIUS", b"GEORADIUSBYMEMBER"})
 
@@ -81,6 +82,9 @@ def keys_of(args: Sequence[bytes]) -> tuple[bytes, ...]:
         return (args[1], *_counted(args, 2)) if len(args) > 2 else (args[1],)
     if name in _COUNT:
         return _counted(args, 1)
+    if name in _SCRIPTS:
+        count = number(args[2]) if len(args) > 2 else None
+        return tuple(args[3 : 3 + count]) if count else ()
     if name in _BLOCKING_COUNT:
         return _counted(args, 2)
     if name in _BLOCKING:
@@ -117,6 +121,8 @@ def _streams(args: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def number(text: bytes) -> int | None:
-    """A decimal integer argument, None for anything else (Python's own leniency about `_` and blanks excluded)."""
+    """A decimal integer argument as the source reads it: blanks around it, a sign, leading zeros. Else None."""
+    if not text.isdigit():
+        text = text.strip()
     digits = text[1:] if text[:1] in (b"-", b"+") else text
     return int(text) if digits.isdigit() and len(digits) < 20 else None

@@ -15,6 +15,7 @@ class Quirks:
     dense_hll: bool = False  # up to 1.16 every HyperLogLog is dense
     getex_expires: bool = False  # up to 1.39 a GETEX without an option is journalled as a PEXPIREAT of that moment
     idle_persist: bool = False  # up to 1.26 a PERSIST may have done nothing
+    json_keeps_ttl: bool = False  # up to 1.32 a JSON.SET of the whole value leaves the key its TTL
 
     @classmethod
     def of(cls, df_version: str) -> Quirks:
@@ -29,4 +30,5 @@ class Quirks:
             release < (1, 17),
             release < (1, 40),
             release < (1, 27),
+            release < (1, 33),
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+# What the target has of the key afterwards: nothing; the key, not all of it, followed on; what it had.
+OnTarget = Literal["removed", "incomplete", "untouched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Refusal:
     flow: int = -1
     lsn: int | None = None
     payload: bytes = b""
+    on_target: OnTarget = "untouched"
 
 
 class RefusalPort(Protocol):

@@ -15,7 +15,7 @@ from df2redis_tui.translate.keys import keys_of, slot_of
 from df2redis_tui.translate.old_keys import WHY, OldKeys, replaces
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
-from df2redis_tui.translate.refusals import Refusal, RefusalPort
+from df2redis_tui.translate.refusals import OnTarget, Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, encode
 from df2redis_tui.translate.values import MemberTtl, ValueWriter
 
@@ -113,6 +113,22 @@ class Rewriter:
             block.slots.append(slot_of(key))
         block.size += len(encoded) + COMMAND_OVERHEAD
 
+    def take_back(self, args: Args) -> bool:
+        """Take the command of the record directly before, which was `args`, out of the open block again. False when it
+        is not there any more."""
+        block = self.block
+        lsns, once = block.lsns, block.once
+        if not lsns or once is None or lsns[-1] != self.lsn - 1 or block.db != self.target_db:
+            return False
+        encoded = encode(args)
+        if block.commands[-1] != encoded:
+            return False
+        del block.commands[-1], lsns[-1], once[-1]
+        if block.slots is not None:
+            del block.slots[-1]
+        block.size -= len(encoded) + COMMAND_OVERHEAD
+        return True
+
     def script(self, text: bytes, keys: Args, *argv: bytes, once: bool = True) -> None:
         self.emit(keys[0], (b"EVAL", text, b"%d" % len(keys), *keys, *argv), once)
 
@@ -150,12 +166,17 @@ class Rewriter:
         tolerant = not self.counted
         return Block(db, [], slots=slots, lsns=[], once=[], arrived=self.arrived, tolerant=tolerant)
 
-    def refuse(self, key: bytes, kind: str, reason: str, payload: bytes = b"") -> None:
-        """Report a key once; its later records are dropped until something recreates it."""
+    def refuse(self, key: bytes, kind: str, reason: str, payload: bytes = b"", *, remove: bool = True) -> None:
+        """Report a key once, and take it from the target: what is there is not the source's any more. Its later records
+        are dropped until something recreates it."""
         if self.is_refused(key):
             return
         self._recreated.discard((self.db, key))
-        self._refusals.refuse(Refusal(self.db, key, kind, reason, self.flow, self.lsn, payload))
+        on_target: OnTarget = "removed" if remove else "untouched"
+        self._refusals.refuse(Refusal(self.db, key, kind, reason, self.flow, self.lsn, payload, on_target))
+        if remove:
+            self.forget_expiry(key)
+            self.emit(key, (b"DEL", key), False)
 
     # What is known of keys
 

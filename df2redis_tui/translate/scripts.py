@@ -123,3 +123,34 @@ PFADD_DENSE: Final = (
     b"changed=math.max(changed,redis.call('PFADD',KEYS[1],unpack(ARGV,i,math.min(i+999,#ARGV)))) end\n"
     b"return changed"
 )
+
+# ARGV: '' | NX | XX, 1 to keep the TTL, the whole value. A Dragonfly replaces a value of another type, and logs also
+# what did nothing because its condition did not hold.
+JSON_REPLACE: Final = b"""local k=KEYS[1]
+local had=redis.call('EXISTS',k)==1
+if (ARGV[1]=='NX' and had) or (ARGV[1]=='XX' and not had) then return 0 end
+local ttl=redis.call('PTTL',k)
+redis.call('DEL',k)
+redis.call('JSON.SET',k,'$',ARGV[3])
+if ARGV[2]=='1' and ttl>=0 then redis.call('PEXPIRE',k,math.max(ttl,1)) end
+return 1"""
+
+# ARGV: the popping command, the pushing command, the value. A list moved onto itself is journalled as a pop and a push
+# of the same value, as is a client's pop and push. They differ in one case: where the only element of a list with a TTL
+# is popped, the TTL goes, but not when it was moved. Then nothing is done (the value is the same) and the answer is 0.
+ROTATE: Final = b"""local k,v=KEYS[1],ARGV[3]
+local n=redis.pcall('LLEN',k)
+if type(n)=='table' then return n end
+if n==1 and redis.call('PTTL',k)>=0 and redis.call('LINDEX',k,0)==v then return 0 end
+redis.call(ARGV[1],k)
+return redis.call(ARGV[2],k,v)"""
+
+# ARGV: the pushing command, the value. Behind a pop that is done already: 0 where that may have emptied the list.
+PUSH_AFTER_POP: Final = b"""local n=redis.pcall(ARGV[1],KEYS[1],ARGV[2])
+if n==1 then return 0 end
+return n"""
+
+# How commands with these two scripts begin. Their answer 0 says: only the source knows whether the key has its TTL.
+MOVED_ONTO_ITSELF: Final = tuple(
+    b"*%d\r\n$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (args, len(text), text) for args, text in ((7, ROTATE), (6, PUSH_AFTER_POP))
+)

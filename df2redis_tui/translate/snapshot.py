@@ -185,8 +185,7 @@ class SnapshotTranslator:
         try:
             commands = self._writer.commands(value.key, value.type, value.raw, expire_ms)
         except Unrepresentable as why:
-            self._expiry.cancel(db, value.key)
-            self._refuse(value.db, value.key, why.kind, why.reason, value.raw)
+            self._leave_out(value.db, value.key, why, value.raw)
             return
         if self._old is not None:
             self._old.replaced(db, value.key)
@@ -234,16 +233,28 @@ class SnapshotTranslator:
         self._count(db, big.kind)
         self.open_keys.discard((big.db, big.key))
         if big.lost:
-            self._refuse(big.db, big.key, big.kind, LOST_PENDING.format(big.lost), b"")
+            reason = LOST_PENDING.format(big.lost)
+            self._refusals.refuse(Refusal(big.db, big.key, big.kind, reason, self._flow, on_target="incomplete"))
 
     def _give_up(self, big: BigValue, why: Unrepresentable) -> None:
-        reason = why.reason
-        if big.started:
-            self._append(self._target_db(big.db), big.key, [command(b"DEL", big.key)])
-            reason += "; found in the middle of the value, so what was written of the key was removed again"
         big.refused = True
         self.open_keys.discard((big.db, big.key))
-        self._refuse(big.db, big.key, why.kind, reason, b"")
+        if big.started:
+            # Half a value goes in any case, also where the policy ends the run.
+            self._append(self._target_db(big.db), big.key, [command(b"DEL", big.key)])
+            why.reason += "; found in the middle of the value, so what was written of the key was removed again"
+        self._leave_out(big.db, big.key, why, b"", removed=big.started)
+
+    def _leave_out(self, db: int, key: bytes, why: Unrepresentable, raw: bytes, *, removed: bool = False) -> None:
+        """Report a key that can't be copied, and take away what the target has of it: an older value."""
+        raw = raw[: self._payload_limit]
+        self._refusals.refuse(Refusal(db, key, why.kind, why.reason, self._flow, None, raw, "removed"))
+        target = self._target_db(db)
+        self._expiry.cancel(target, key)
+        if self._old is not None:
+            self._old.replaced(target, key)
+        if not removed:
+            self._append(target, key, [command(b"DEL", key)])
 
     # Blocks
 
@@ -255,9 +266,6 @@ class SnapshotTranslator:
 
     def _target_db(self, db: int) -> int:
         return 0 if self._maps_databases else db
-
-    def _refuse(self, db: int, key: bytes, kind: str, reason: str, raw: bytes) -> None:
-        self._refusals.refuse(Refusal(db, key, kind, reason, self._flow, None, raw[: self._payload_limit]))
 
     def _append(self, db: int, key: bytes, commands: Iterable[bytes], *, once: bool = False) -> None:
         for encoded in commands:

@@ -44,6 +44,9 @@ def expire(to: Rewriter, args: Args) -> None:
     if value is None:
         to.truncated((key,), name)
         return
+    if value <= 0:
+        to.reread((key,), "a time of no expiry (GAT), or one that has passed")
+        return
     expire_ms = value * (1 if name.startswith(b"P") else 1000) + (0 if name.endswith(b"AT") else to.now_ms)
     if len(args) == 3 and to.quirks.getex_expires and -to.grace_ms - PAST_MS < expire_ms - to.now_ms < SKEW_MS:
         to.reread((key,), "a GETEX may have been journalled as an expiry")
@@ -73,8 +76,6 @@ def rename(to: Rewriter, args: Args) -> None:
     elif to.is_refused(source):
         to.recreated(source)
         to.refuse(new, name.decode(), "takes the value of a key that could not be copied")
-        to.forget_expiry(new)
-        to.emit(new, (b"DEL", new), False)
     elif to.route and slot_of(source) != slot_of(new):
         to.recreated(source)
         to.recreated(new)
@@ -163,7 +164,6 @@ def restore(to: Rewriter, args: Args) -> None:
     try:
         commands = to.writer.commands(key, rdb_type, body[1:-FOOTER_LENGTH], expire_ms)
     except Unrepresentable as why:
-        to.forget_expiry(key)
         to.refuse(key, why.kind, why.reason, body[: 64 * 1024])
     except DecodeError as why:
         to.reread((key,), f"the payload of a RESTORE can't be read: {why.reason}")

@@ -103,15 +103,11 @@ def incrbyfloat(to: Rewriter, args: Args) -> None:
 
 
 def bitfield(to: Rewriter, args: Args) -> None:
-    """BITFIELD; Dragonfly takes its types in capitals too."""
+    """BITFIELD."""
     if any(arg.upper() == b"SAT" for arg in args[2:]):
         to.reread(args[1:2], "BITFIELD with OVERFLOW SAT counts otherwise on the source")
-        return
-    lowered = list(args)
-    for at in range(2, len(args) - 1):
-        if args[at].upper() in (b"GET", b"SET", b"INCRBY"):
-            lowered[at + 1] = args[at + 1].lower()
-    to.emit(args[1], lowered, True)
+    else:
+        to.emit(args[1], args, True)
 
 
 def prepend(to: Rewriter, args: Args) -> None:

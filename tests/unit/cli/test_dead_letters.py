@@ -50,6 +50,7 @@ def test_skip_appends_one_object_and_remembers_the_key(tmp_path: Path) -> None:
         "reason": "no such type there",
         "flow": 2,
         "lsn": 77,
+        "on_target": "untouched",
         "value_base64": base64.b64encode(b"0123").decode(),
         "value_bytes": 10,
         "truncated": True,

@@ -109,6 +109,19 @@ async def test_a_record_inside_the_span_means_another_read() -> None:
     assert len(pending.due(20)) == 1
 
 
+async def test_a_key_that_can_t_be_copied_is_removed_behind_what_was_received_and_not_asked_for() -> None:
+    pending, reader = rereads()
+    pending.request(0, (b"k",), "why")
+    pending.remove(0, b"k", "the target does not take it")
+    assert pending.covers(0, b"k", 7)
+    pending.request(0, (b"k",), "another reason")
+    assert not pending.unresolved
+    assert pending.open_at(0) == [(0, b"k")]
+    assert pending.due(8) == [(0, b"k", None)]
+    assert not pending.active
+    assert reader.asked == 0
+
+
 async def test_a_key_that_never_rests_is_read_alone_and_not_at_every_chance() -> None:
     pending, reader = rereads(*[(10, 12)] * 9)
     pending.request(0, (b"k",), "why")

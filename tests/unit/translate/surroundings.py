@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from df2redis_tui.dragonfly.records import OP_COMMAND, Entry
 from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block, Item, Reread
-from df2redis_tui.translate.capabilities import Capabilities, capabilities_of
+from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities, capabilities_of
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.ownership import Ownership
@@ -20,7 +20,7 @@ GRACE = 60_000
 REDIS62 = capabilities_of({"redis_version": "6.2.14"}, (), False)
 REDIS70 = capabilities_of({"redis_version": "7.0.15"}, (), False)
 REDIS74 = capabilities_of({"redis_version": "7.4.1"}, (), False)
-REDIS80 = capabilities_of({"redis_version": "8.0.2"}, (), False)
+REDIS80 = capabilities_of({"redis_version": "8.0.2"}, JSON_WRITES, False)
 VALKEY9 = capabilities_of({"redis_version": "7.2.4", "valkey_version": "9.1.2", "server_name": "valkey"}, (), False)
 CLUSTER = capabilities_of({"redis_version": "7.0.15"}, (), True)
 
@@ -38,7 +38,7 @@ class Refusals:
             raise NotCopied(refusal.reason)
 
     def refused(self, db: int, key: bytes) -> bool:
-        return any((r.db, r.key) == (db, key) for r in self.seen)
+        return any((r.db, r.key) == (db, key) and r.on_target != "incomplete" for r in self.seen)
 
 
 class Pending:

@@ -6,7 +6,8 @@ import pytest
 
 from df2redis_tui.pipeline.block import Reread
 from df2redis_tui.translate import scripts
-from df2redis_tui.translate.capabilities import Capabilities
+from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities, capabilities_of
+from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.quirks import Quirks
 from tests.unit.translate.surroundings import (
     CLUSTER,
@@ -26,6 +27,8 @@ from tests.unit.translate.surroundings import (
 
 FAR = NOW + 10_000_000
 HELD = NOW + GRACE
+
+OLD_JSON = capabilities_of({"redis_version": "7.0.15"}, [n for n in JSON_WRITES if n != b"JSON.MERGE"], False)
 
 SAME_EVERYWHERE = [
     "SETNX k v",
@@ -188,8 +191,17 @@ REWRITTEN: list[tuple[str, list[str], Capabilities]] = [
     ("FLUSHALL", ["GLOBAL FLUSHALL"], REDIS70),
     ("FLUSHDB ASYNC", ["GLOBAL FLUSHDB ASYNC"], REDIS70),
     ("DFLYCLUSTER FLUSHSLOTS 0 5", ["GLOBAL DFLYCLUSTER FLUSHSLOTS 0 5"], REDIS70),
-    ("JSON.SET k $ 1", ["JSON.SET k $ 1"], REDIS80),
-    ("JSON.MSET a $ 1 b $ 2", ["JSON.MSET a $ 1 b $ 2"], REDIS80),
+    ("JSON.SET k $ 1", ["DEL k", "JSON.SET k $ 1"], REDIS80),
+    ("JSON.SET k . 1", ["DEL k", "JSON.SET k $ 1"], REDIS80),
+    ("JSON.SET k $.a 1", ["JSON.SET k $.a 1"], REDIS80),
+    ("JSON.SET k $.a 1 NX", ["JSON.SET k $.a 1 NX"], REDIS80),
+    ("JSON.SET k", ["REREAD k"], REDIS80),
+    ("JSON.MSET a $ 1 b $.x 2", ["DEL a", "JSON.SET a $ 1", "JSON.SET b $.x 2"], REDIS80),
+    ("JSON.MERGE k $ {}", ["JSON.MERGE k $ {}"], REDIS80),
+    ("JSON.MERGE k $ {}", ["REREAD k"], OLD_JSON),
+    ("JSON.TOGGLE k $.a", ["JSON.TOGGLE k $.a"], OLD_JSON),
+    ("PEXPIREAT k 0", ["REREAD k"], REDIS70),
+    ("PEXPIREAT k -1", ["REREAD k"], REDIS62),
     # cluster: k1 and k2 hash to different slots, {t}a and {t}b to one
     ("MSET k1 1 k2 2", ["MSET k1 1", "MSET k2 2"], CLUSTER),
     ("DEL k1 k2", ["DEL k1", "DEL k2"], CLUSTER),
@@ -224,6 +236,24 @@ def test_what_older_releases_journal_otherwise(version: str, text: str, expected
     assert outcome(items(journal(REDIS70, quirks=Quirks.of(version)), entry(text))) == expected
 
 
+def test_a_whole_json_value_drops_the_ttl_but_on_old_releases() -> None:
+    expiry = DeferredExpiry()
+    soon = entry(f"PEXPIREAT k {NOW + 5_000}")
+    items(journal(REDIS80, expiry=expiry), soon, entry("JSON.SET k $ 1"))
+    assert expiry.true_time(0, b"k") is None
+    translator = journal(REDIS80, expiry=expiry, quirks=Quirks.of("df-v1.32.0"))
+    (_, line) = outcome(items(translator, soon, entry("JSON.SET k $ 1")))
+    assert line == f"EVAL {scripts.JSON_REPLACE.decode()} 1 k  1 1"
+    assert expiry.true_time(0, b"k") is not None
+
+
+def test_a_whole_json_value_takes_the_place_of_a_key_that_was_refused() -> None:
+    found = items(journal(REDIS80), entry("BF.ADD k a"), entry("JSON.SET k $ 1"), entry("JSON.TOGGLE k $"))
+    assert outcome(found) == ["DEL k", "DEL k", "JSON.SET k $ 1", "JSON.TOGGLE k $"]
+    found = items(journal(REDIS80), entry("BF.ADD k a"), entry("JSON.SET k $ 1 NX"))
+    assert outcome(found) == ["DEL k", "REREAD k"]
+
+
 def test_a_hyperloglog_of_an_old_release_stays_dense() -> None:
     (line,) = outcome(items(journal(REDIS70, quirks=Quirks.of("df-v1.16.0")), entry("PFADD k a")))
     assert line.startswith(f"EVAL {scripts.PFADD_DENSE.decode()} 1 k ")
@@ -247,6 +277,8 @@ SCRIPTED = [
     ("FIELDEXPIRE k 10 a", scripts.FIELDEXPIRE, VALKEY9),
     ("FIELDEXPIRE k 0 a", scripts.FIELDEXPIRE, REDIS70),
     ("LMPOP 2 a b LEFT", scripts.POP_FIRST, REDIS62),
+    ("JSON.SET k $ 1 NX", scripts.JSON_REPLACE, REDIS80),
+    ("JSON.SET k $ 1 XX", scripts.JSON_REPLACE, REDIS80),
 ]
 
 
@@ -275,21 +307,22 @@ REFUSED = [
 def test_has_no_equivalent_and_is_refused_once_then_left_out(text: str, caps: Capabilities) -> None:
     refusals = Refusals()
     translator = journal(caps, refusals=refusals, member_ttl="fail")
-    assert outcome(items(translator, entry(text), entry(text), entry("HSET k f v"), entry("SADD k x"))) == []
-    assert [(r.key, r.lsn) for r in refusals.seen] == [(b"k", 100)]
+    found = outcome(items(translator, entry(text), entry(text), entry("HSET k f v"), entry("SADD k x")))
+    assert found == ["DEL k"]  # an older value must not stay
+    assert [(r.key, r.lsn, r.on_target) for r in refusals.seen] == [(b"k", 100, "removed")]
 
 
 @pytest.mark.parametrize("fresh", ["SET k v", "DEL k", "MSET k v", "GETSET k v"])
 def test_a_refused_key_comes_back_when_it_is_recreated(fresh: str) -> None:
     translator = journal(REDIS70)
     found = items(translator, entry("JSON.SET k $ 1"), entry("APPEND k x"), entry(fresh), entry("APPEND k y"))
-    assert outcome(found) == [fresh, "APPEND k y"]
+    assert outcome(found) == ["DEL k", fresh, "APPEND k y"]
 
 
 def test_renaming_a_refused_key_removes_what_the_new_name_held() -> None:
     refusals = Refusals()
     found = items(journal(refusals=refusals), entry("JSON.SET a $ 1"), entry("RENAME a b"))
-    assert outcome(found) == ["DEL b"]
+    assert outcome(found) == ["DEL a", "DEL b"]
     assert [r.key for r in refusals.seen] == [b"a", b"b"]
 
 

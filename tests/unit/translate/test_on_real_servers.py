@@ -15,7 +15,7 @@ from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb.values import decode_elements
 from df2redis_tui.dragonfly.records import Value, ValueEnd, ValuePart, ValueStart
 from df2redis_tui.pipeline.block import Block
-from df2redis_tui.translate import big_values
+from df2redis_tui.translate import big_values, scripts
 from df2redis_tui.translate.capabilities import Capabilities, capabilities_of
 from df2redis_tui.translate.payload import FOOTER_LENGTH, encode_strings, encode_zset, payload
 from df2redis_tui.translate.quirks import Quirks
@@ -321,3 +321,79 @@ def test_verbatim_commands_are_known_to_the_target(there: Target) -> None:
     names = sorted({text.split()[0] for text in SAME_EVERYWHERE[:-1]})
     known = there.client.command()
     assert [name for name in names if name.lower() not in known] == []
+
+
+ROTATED = [
+    ("LPOP", "RPUSH", [b"b", b"c", b"a"]),
+    ("RPOP", "LPUSH", [b"c", b"a", b"b"]),
+    ("LPOP", "LPUSH", [b"a", b"b", b"c"]),
+]
+
+
+@pytest.mark.parametrize(("pop", "push", "after"), ROTATED)
+def test_a_list_moved_onto_itself(there: Target, pop: str, push: str, after: list[bytes]) -> None:
+    there.client.rpush("l", "a", "b", "c")
+    there.client.pexpire("l", 100_000)
+    moved = "a" if pop == "LPOP" else "c"
+    assert there.apply("SET other v", f"{pop} l", f"{push} l {moved}")[-1] == 3
+    assert there.client.lrange("l", 0, -1) == after
+    assert there.client.pttl("l") > 0
+
+
+def test_only_the_source_knows_whether_the_only_element_was_moved_or_popped_and_pushed(there: Target) -> None:
+    there.client.rpush("l", "a")
+    there.client.pexpire("l", 100_000)
+    assert there.apply("SET other v", "RPOP l", "LPUSH l a")[-1] == 0  # read it again
+    assert there.client.lrange("l", 0, -1) == [b"a"]
+    assert there.client.pttl("l") > 0
+
+
+def test_a_pop_and_a_push_that_can_be_no_move(there: Target) -> None:
+    there.client.rpush("with", "a")
+    there.client.pexpire("with", 100_000)
+    there.client.rpush("without", "a")
+    assert there.apply("SET other v", "LPOP with", "RPUSH with b")[-1] == 1
+    assert there.apply("SET other v", "LPOP without", "RPUSH without a")[-1] == 1
+    assert there.client.lrange("with", 0, -1) == [b"b"]
+    assert there.client.pttl("with") == there.client.pttl("without") == -1
+
+
+def test_a_push_whose_pop_is_on_its_way_already(there: Target) -> None:
+    there.client.rpush("one", "a")
+    there.client.rpush("two", "a", "b")
+    translator = journal(there.caps)
+
+    def apply(text: str, lsn: int) -> Any:
+        found = translator.translate(
+            [entry(text)], lsn, counted=True, now_ms=0, grace_ms=0, arrived=0.0, pending=None
+        )  # fmt: skip
+        return [there.send(c) for item in found if isinstance(item, Block) for c in item.commands]
+
+    assert apply("LPOP one", 1) + apply("RPUSH one a", 2) == [b"a", 0]  # read it again
+    assert apply("LPOP two", 3) + apply("RPUSH two a", 4) == [b"a", 2]
+    there.client.set("text", "v")
+    with pytest.raises(redis.ResponseError, match=r"^WRONGTYPE"):
+        there.apply("SET other v", "LPOP text", "RPUSH text a")
+
+
+def test_a_whole_json_value_is_set_by_its_condition(there: Target) -> None:
+    """With SET in the place of JSON.SET, which these servers lack."""
+    script = scripts.JSON_REPLACE.replace(b"'JSON.SET',k,'$'", b"'SET',k")
+    client = there.client
+
+    def replace(condition: str, keep_ttl: int) -> None:
+        client.eval(script, 1, "k", condition, keep_ttl, "new")
+
+    client.rpush("k", "of another type")
+    client.pexpire("k", 100_000)
+    replace("NX", 0)
+    assert client.type("k") == b"list"
+    replace("XX", 1)
+    assert (client.get("k"), client.pttl("k") > 90_000) == (b"new", True)
+    replace("XX", 0)
+    assert (client.get("k"), client.pttl("k")) == (b"new", -1)
+    client.delete("k")
+    replace("XX", 0)
+    assert not client.exists("k")
+    replace("NX", 1)
+    assert (client.get("k"), client.pttl("k")) == (b"new", -1)

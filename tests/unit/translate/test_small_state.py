@@ -22,13 +22,16 @@ def test_what_each_version_takes() -> None:
     assert [c.field_ttl for c in (REDIS62, REDIS70, REDIS74, REDIS80, VALKEY9)] == [False, False, True, True, True]
     assert [c.hsetex for c in (REDIS74, REDIS80, VALKEY9)] == [False, True, True]
     assert [c.json for c in (REDIS74, REDIS80, VALKEY9)] == [False, True, False]
-    assert capabilities_of({"redis_version": "7.0.1"}, ["ReJSON"], False).json
+    assert capabilities_of({"redis_version": "7.0.1"}, [b"JSON.SET"], False).json
+    assert not capabilities_of({"redis_version": "8.0.2"}, (), False).json
     assert not capabilities_of({"redis_version": "7.2.4", "valkey_version": "8.1.0"}, (), False).field_ttl
 
 
 def test_a_mixed_cluster_can_what_all_its_nodes_can() -> None:
     both = lowest([VALKEY9, REDIS62])
     assert (both.version, both.field_ttl, both.rdb_types) == (REDIS62.version, False, REDIS62.rdb_types)
+    older = capabilities_of({"redis_version": "7.2.0"}, [b"JSON.SET", b"JSON.DEL"], False)
+    assert lowest([REDIS80, older]).json_commands == {b"JSON.SET", b"JSON.DEL"}
 
 
 def test_too_old_a_target_is_named() -> None:

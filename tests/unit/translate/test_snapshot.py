@@ -137,7 +137,7 @@ def test_json_needs_a_module() -> None:
         [b"PEXPIREAT", b"j", b"%d" % FAR],
     ]
     refusals = Refusals()
-    assert commands(snapshot(REDIS70, refusals=refusals), value) == []
+    assert commands(snapshot(REDIS70, refusals=refusals), value) == [[b"DEL", b"j"]]
     assert [(x.key, x.type, x.payload) for x in refusals.seen] == [(b"j", "json", b"\x02{}")]
 
 
@@ -153,11 +153,30 @@ def test_json_needs_a_module() -> None:
         (r.SET_TTL, encode_strings([b"m", b"9"], 2), "set"),
     ],
 )
-def test_what_has_no_equivalent_is_refused_before_anything_is_written(rdb_type: int, raw: bytes, kind: str) -> None:
+def test_what_has_no_equivalent_is_refused_and_no_older_value_stays(rdb_type: int, raw: bytes, kind: str) -> None:
     refusals = Refusals()
     translator = snapshot(REDIS70, refusals=refusals, member_ttl="fail", payload_limit=3)
-    assert commands(translator, Value(0, b"k", 0, rdb_type, raw)) == []
-    assert [(x.type, x.payload) for x in refusals.seen] == [(kind, raw[:3])]
+    assert commands(translator, Value(0, b"k", 0, rdb_type, raw)) == [[b"DEL", b"k"]]
+    assert [(x.type, x.payload, x.on_target) for x in refusals.seen] == [(kind, raw[:3], "removed")]
+
+
+def test_a_big_value_without_equivalent_leaves_no_older_one() -> None:
+    refusals = Refusals()
+    found = commands(snapshot(REDIS70, refusals=refusals), *big(r.BLOOM2, [b"x"], [b"y"]))
+    assert found == [[b"DEL", b"k"]]
+    assert [x.on_target for x in refusals.seen] == ["removed"]
+
+
+def test_what_the_policy_ends_the_run_for_stays_as_it_was() -> None:
+    translator = snapshot(REDIS70, refusals=Refusals(stop=True))
+    with pytest.raises(NotCopied):
+        translate(translator, Value(0, b"k", 0, r.BLOOM2, b"x"))
+    assert [c for block in translator.unsent for c in block.commands] == []
+
+
+def test_a_key_that_is_left_alone_is_not_removed_either() -> None:
+    translator = snapshot(REDIS70, skip=lambda db, key: key == b"k")
+    assert commands(translator, Value(0, b"k", 0, r.BLOOM2, b"x")) == []
 
 
 def big(rdb_type: int, *parts: list, expire_ms: int = 0) -> list[r.SnapshotRecord]:

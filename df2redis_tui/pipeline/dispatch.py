@@ -75,6 +75,7 @@ class Dispatcher:
         self.ended = False
         self.rate_limited = False
         self.holds_batch = False  # gathered, not sent yet
+        self.held = 0  # commands of that batch
         self.before_dispatch: Callable[[Batch], Awaitable[None]] | None = None
         self._writer = writer
         self._gate = gate
@@ -109,9 +110,9 @@ class Dispatcher:
         self.wake.set()
 
     async def _send(self, batch: Batch) -> None:
-        self.holds_batch = True
+        self.holds_batch, self.held = True, batch.commands
         await self._send_when_allowed(batch)
-        self.holds_batch = False
+        self.holds_batch, self.held = False, 0
 
     async def _send_when_allowed(self, batch: Batch) -> None:
         unknown = {b.db for b in batch.blocks if b.commands} - self._databases

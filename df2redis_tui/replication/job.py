@@ -111,6 +111,8 @@ async def _session(job: JobState) -> None:
                 job.session_scope = None
                 job.source_connected = False
                 job.session_phase, job.source_heard_at = Phase.CONNECTING, None
+                if job.stop_asked.is_set():
+                    job.set_phase(Phase.DRAINING)
                 with anyio.CancelScope(shield=True):
                     await end_session(job, keep)
                 pipes.cancel_scope.cancel()

@@ -155,13 +155,13 @@ class Look:
         fill = 0.0
         if channel is not None:
             fill = max(channel.entries / max(1, knobs.channel_entries), channel.bytes / max(1, knobs.channel_bytes))
-        lag = state.lag_seconds() if stats.lsn_received is not None else None
+        lag = state.lag_seconds() if stats.lsn_received is not None and state.cut_confirmed else None
         health, reason = flow_health(
             min(1.0, fill),
             in_flight / max(1, knobs.max_in_flight),
             wait,
             stalled,
-            lag=(lag or 0.0) if state.cut_confirmed else 0.0,
+            lag=lag or 0.0,
             silent=state.silent_for(),
             refused=state.refused_for(),
             lost=state.lost_lanes(),
@@ -239,7 +239,8 @@ class Look:
         self._keys.sample(now, totals.keys_copied)
         progress = min(NEARLY, totals.keys_copied / job.source_keys)
         left = job.source_keys - totals.keys_copied
-        if progress < ETA_FROM or now - job.full_sync_since < ETA_AFTER or left <= 0 or not self._keys.value:
+        early = progress < ETA_FROM or now - job.full_sync_since < ETA_AFTER
+        if early or left <= 0 or not self._keys.value or job.gate.closed or self._held_up():
             return progress, None
         return progress, left / self._keys.value
 
@@ -255,8 +256,12 @@ class Look:
             limited,
             paused,
             now - self._last_busy < 2.0,
-            any(s.refused_for()[1] or s.lost_lanes() or s.silent_for() >= SILENCE[0] for s in self._job.flows),
+            self._held_up(),
         )
+
+    def _held_up(self) -> bool:
+        """Whether the target takes nothing in some FLOW."""
+        return any(s.refused_for()[1] or s.lost_lanes() or s.silent_for() >= SILENCE[0] for s in self._job.flows)
 
     def _source(self) -> SourceInfo:
         job = self._job

@@ -215,7 +215,8 @@ class JobState:
 
     def _stop_now(self) -> None:
         if not self.stop_asked.is_set():
-            self.followed_to_end = self.source_connected and self.session_phase is Phase.STABLE_SYNC
+            following = self.source_connected and self.session_phase is Phase.STABLE_SYNC
+            self.followed_to_end = following and not self.source_silent()
         self.stop_asked.set()
         if self.connecting is not None:
             self.connecting.cancel()

@@ -48,7 +48,7 @@ class DemoEngine:
         if snap.outcome.verdict is Verdict.COMPLETE and not self.drained:
             # The engine knows what the source told it; here it is known that this was not the end.
             outcome = judge(dataclasses.replace(snap.outcome.confirmed, records_behind=None), Ending())
-            return dataclasses.replace(snap, outcome=outcome, exit_code=EXIT_OF[outcome.verdict], hint=outcome.next)
+            return dataclasses.replace(snap, outcome=outcome, exit_code=EXIT_OF[outcome.verdict])
         return snap
 
     def tune(self, request: TuneRequest) -> list[TuneChange]:

@@ -73,8 +73,9 @@ class Look:
         health, health_reason = worst([ends, *((f.health, f"FLOW {f.flow}: {f.health_reason}") for f in flows)])
         if health is Health.HEALTHY:
             health_reason = ""
-        lags = [f.lag_records for f in flows if f.lag_records is not None]
-        lag_seconds = [f.lag_seconds for f in flows if f.lag_seconds is not None]
+        silent = job.source_silent() or job.phase is Phase.RECONNECTING  # what it has told is of no worth any more
+        lags = [f.lag_records for f in flows if f.lag_records is not None and not silent]
+        lag_seconds = [f.lag_seconds for f in flows if f.lag_seconds is not None and not silent]
         caught_up = job.caught_up_since
         progress, eta = self._progress(totals, now)
         paused = job.gate.closed
@@ -107,9 +108,7 @@ class Look:
             lag_records=sum(lags) if len(lags) == len(flows) and flows else None,
             lag_seconds=max(lag_seconds) if len(lag_seconds) == len(flows) and flows else None,
             caught_up_for=now - caught_up if caught_up is not None else None,
-            ready_to_cut_over=caught_up is not None
-            and now - caught_up >= READY_AFTER
-            and health is Health.HEALTHY,
+            ready_to_cut_over=caught_up is not None and now - caught_up >= READY_AFTER and health is Health.HEALTHY,
             batches=tuple(job.records.batches),
             events=tuple(job.records.events),
             rss_bytes=rss,
@@ -120,7 +119,6 @@ class Look:
             outcome=outcome,
             exit_code=exit_code,
             failure=failure,
-            hint=outcome.next,
             spool_bytes=sum(f.spool_bytes for f in flows),
             spool_limit=job.spool_space.limit if job.settings.backpressure == "spill" else 0,
             checkpoint=checkpoint_text(job),

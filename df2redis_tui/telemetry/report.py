@@ -114,7 +114,7 @@ class Report:
             outcome=snapshot.outcome,
             exit_code=code,
             failure=clean(snapshot.failure),
-            hint=clean(snapshot.hint),
+            hint=clean(snapshot.outcome.next),
             started_at=snapshot.started_at,
             ended_at=snapshot.at,
             elapsed=snapshot.elapsed,

@@ -260,7 +260,6 @@ class EngineSnapshot:
     outcome: Outcome
     exit_code: int | None  # set when done
     failure: str  # one line, when it failed
-    hint: str  # what to do next
     spool_bytes: int
     spool_limit: int  # 0 = there is no spool
     checkpoint: str  # one line: where a resume would begin, "" before there is a checkpoint

@@ -208,7 +208,7 @@ def report_lines(
         fact("written", f"{fmt.size(report.bytes_out):>14}"),
         fact("batches", f"{fmt.count(report.batches):>14}"),
     ]
-    took = [heading("Time and trouble", half, glyphs)]
+    took = [heading("Time and trouble", half, glyphs, f"{snap.phase.value} since {fmt.clock(snap.phase_since)}")]
     longest = max((s for _, s in report.phase_seconds), default=0.0)
     for name, seconds in report.phase_seconds:
         gauge = fmt.bar_spans(seconds / longest if longest else 0, max(6, min(24, half - 40)), "bar-progress", glyphs)
@@ -225,6 +225,8 @@ def report_lines(
     if any(rates) and chart_rows > 2:
         out += [BLANK, *chart_lines(rates, width, chart_rows, glyphs, title="Entries per second")]
     out += [BLANK, heading("Files", width, glyphs), fact("log", report.log_file)]
+    if snap.spool_limit:
+        out.append(fact("spool", f"{fmt.size(snap.spool_bytes)} of {fmt.size(snap.spool_limit)}"))
     if snap.checkpoint:
         out.append(fact("checkpoint", glyphs.plain(fmt.clean(snap.checkpoint))))
     out += [fact(fmt.clean(k), glyphs.plain(fmt.clean(v))) for k, v in snap.extra]

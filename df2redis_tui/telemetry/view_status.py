@@ -65,7 +65,7 @@ class StatusView:
 def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
     """What the status line says about `snap`."""
     full = snap.phase in _SYNCING or (snap.phase is Phase.PAUSED and snap.progress is not None)
-    stable = snap.lag_seconds is not None or snap.lag_records is not None
+    stable = snap.lag_seconds is not None or snap.lag_records is not None or snap.phase is Phase.STABLE_SYNC
     keys = ""
     if full:
         copied = fmt.si(snap.totals.keys_copied)

@@ -130,7 +130,7 @@ class FakeEngine:
         phase, code, failure = self.end
         verdict = {0: Verdict.COMPLETE, 5: Verdict.INCOMPLETE, 6: Verdict.INTERRUPTED, 7: Verdict.UNCONFIRMED}
         outcome = ended(verdict.get(code, Verdict.FAILED), failure)
-        self.changes |= {"exit_code": code, "failure": failure, "hint": outcome.next, "outcome": outcome}
+        self.changes |= {"exit_code": code, "failure": failure, "outcome": outcome}
         self.script = ((phase, 1e9),)
         self.paused = ""
         self._stop_at = None

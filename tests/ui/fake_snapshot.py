@@ -279,7 +279,6 @@ def make_snapshot(
         outcome=RUNNING,
         exit_code=None,
         failure="",
-        hint="",
         spool_bytes=0,
         spool_limit=0,
         checkpoint="8 positions on the target, 312 records behind what is confirmed",

@@ -81,7 +81,6 @@ LAST = EngineSnapshot(
     outcome=judge(ALL, Ending()),
     exit_code=0,
     failure="",
-    hint="",
     spool_bytes=0,
     spool_limit=0,
     checkpoint="",
@@ -94,7 +93,7 @@ def ended(code: int | None, **changes: object) -> EngineSnapshot:
 
 
 def failed(failure: str, hint: str = "") -> EngineSnapshot:
-    return ended(3, failure=failure, hint=hint, outcome=judge(ALL, Ending(failed=True, advice=hint)))
+    return ended(3, failure=failure, outcome=judge(ALL, Ending(failed=True, advice=hint)))
 
 
 def with_letters(number: int) -> Totals:

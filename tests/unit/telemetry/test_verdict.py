@@ -85,7 +85,9 @@ def test_the_verdict_follows_from_what_was_confirmed(
     assert (outcome.verdict, outcome.text) == (verdict, text)
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Confirmed) if f.name not in ("keys", "keys_at_start")])
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(Confirmed) if f.name not in ("keys", "keys_at_start")]
+)
 def test_whatever_is_missing_is_never_complete(field: str) -> None:
     missing = {"snapshot": False, "records_behind": None, "clean_up_due": True}.get(field, 1)
     for cut_short in (False, True):

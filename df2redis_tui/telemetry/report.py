@@ -20,8 +20,8 @@ SUMMARY_KEYS: Final[dict[str, str]] = {
     "version": "1; grows when a key changes its meaning or goes, not when one is added",
     "program": "version of df2redis-tui",
     "job": "name of the copy",
-    "verdict": "`complete`, `incomplete` (something could not be copied), `interrupted` (asked to end before everything "
-    "was there), `unconfirmed` (the drain ran out of time), `failed`, `running`",
+    "verdict": "`complete`, `incomplete` (something could not be copied), `interrupted` (asked to end too early for "
+    "everything to be there), `unconfirmed` (the drain ran out of time), `failed`, `running`",
     "outcome": "the same as a sentence, with what is missing; empty where `failure` says it",
     "exit_code": "the exit code of the program; null while it runs",
     "failure": "why it failed, one line, else empty",

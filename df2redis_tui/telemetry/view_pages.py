@@ -204,8 +204,8 @@ def report_lines(
         copied.append((Span(f"   {fmt.clean(kind):<18}", "label"), Span(f"{fmt.count(number):>14} ", "value"), *gauge))
     copied += [
         fact("entries", f"{fmt.count(report.entries):>14}  {fmt.rate(report.entries_per_second)} mean"),
-        fact("read", f"{fmt.size(report.bytes_in):>14}"),
-        fact("written", f"{fmt.size(report.bytes_out):>14}"),
+        fact("read", f"{fmt.size(report.bytes_in):>14}  {fmt.size_rate(snap.totals.bytes_in_per_s)} now"),
+        fact("written", f"{fmt.size(report.bytes_out):>14}  {fmt.size_rate(snap.totals.bytes_out_per_s)} now"),
         fact("batches", f"{fmt.count(report.batches):>14}"),
     ]
     took = [heading("Time and trouble", half, glyphs, f"{snap.phase.value} since {fmt.clock(snap.phase_since)}")]

@@ -276,7 +276,7 @@ def make_snapshot(
         phase_seconds=(("connecting", 0.2), ("handshake", 0.1), ("full sync", 43.7), ("stable sync", max(0.0, t - 44))),
         dead_letter_file="state/dead-letters.jsonl",
         log_file="log/replicate.log",
-        outcome=RUNNING,
+        outcome=replace(RUNNING, not_copied="1 in state/dead-letters.jsonl") if loaded else RUNNING,
         exit_code=None,
         failure="",
         spool_bytes=0,

@@ -58,7 +58,7 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
         known = f"not known: {waiting} were sent or read, and not confirmed"
         return Outcome(Verdict.UNCONFIRMED, text, _joined(letters, known), _next(confirmed, end), confirmed)
     if missing:
-        known = f"{missing}, and what the source wrote since"
+        known = f"{missing}, and what the source wrote since" if confirmed.records_behind else missing
         if not confirmed.snapshot:
             known = "not known: the full sync had not ended"
         elif confirmed.records_behind is None:

@@ -309,7 +309,9 @@ class Look:
             rate = self._nodes.setdefault(facts.name, Rate())
             rate.sample(now, commands)
             latencies = [lane.latency for lane in lanes if lane.latency]
-            lost = {lane.lost for lane in lanes if lane.lost and lane.lost != "closed"}
+            wrong = {lane.lost for lane in lanes if lane.lost and lane.lost != "closed"}
+            if (silent := max((lane.silent_for() for lane in lanes), default=0.0)) >= SILENCE[0]:
+                wrong.add(f"no answer for {silent:.0f} s")
             nodes.append(
                 NodeSnapshot(
                     name=facts.name,
@@ -324,7 +326,7 @@ class Look:
                     entries_per_s=rate.value,
                     latency_ms=max(latencies) * 1000 if latencies else None,
                     errors=sum(lane.errors for lane in lanes),
-                    detail=", ".join(sorted(lost)),
+                    detail=", ".join(sorted(wrong)),
                 )
             )
         return tuple(nodes)

@@ -45,6 +45,11 @@ class Lane:
         self._posted = Signal()
         self._uncounted: deque[Part] = deque()
 
+    def silent_for(self) -> float:
+        """Seconds since the oldest part that waits for replies was written."""
+        sent = self.waiting[0].sent_at if self.waiting else 0.0
+        return time.monotonic() - sent if sent else 0.0
+
     def post(self, part: Part) -> None:
         part.looked_at = any(command in part.wire for command in LOOKED_AT)
         if not part.counted:

@@ -234,7 +234,7 @@ def make_snapshot(
                 rate / nodes * (1 + 0.02 * n),
                 wave(t, n + 7, 1.5, 3),
                 0,
-                "replica 10.0.5.1:7001 connected",
+                "",
             )
             for n, name in enumerate(names)
         ),

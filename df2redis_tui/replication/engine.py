@@ -97,8 +97,10 @@ class Engine:
         except BaseException as raised:
             error = raised
         finally:
-            self._end(error)
-            self._done.set()
+            try:
+                self._end(error)
+            finally:
+                self._done.set()
 
     def _end(self, error: BaseException | None) -> None:
         job = self._job

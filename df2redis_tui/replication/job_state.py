@@ -206,7 +206,11 @@ class JobState:
         confirmed = bool(self.flows) and all(state.cut_confirmed for state in self.flows)
         if self.session_phase is not Phase.STABLE_SYNC or not confirmed or self.hurry:
             return False
-        return self.noted.clean_up_due or self.noted.cleaning or any(state.unread() or state.nearly_read() for state in self.flows)
+        return (
+            self.noted.clean_up_due
+            or self.noted.cleaning
+            or any(state.unread() or state.nearly_read() for state in self.flows)
+        )
 
     async def _stop_later(self) -> None:
         with anyio.move_on_after(REREAD_AT_END):

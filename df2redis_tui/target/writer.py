@@ -226,6 +226,7 @@ class Writer:
                 for node in set(self.lanes) - set(self._router.nodes):
                     gone = self.lanes.pop(node)
                     self._bytes_before += gone.bytes_out
+                    self._events.lane_changed(node, "closed")  # however it ended: it is not missed
                     await gone.aclose()
                 return
             except TargetLost as lost:

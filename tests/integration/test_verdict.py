@@ -6,10 +6,14 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from df2redis_tui.replication.engine import Engine
+from df2redis_tui.settings import Endpoint, Settings
+from df2redis_tui.telemetry.snapshot import Phase, Verdict
 from tests.support.fault_source import FaultSource
 from tests.support.program import Program, wait_until
 from tests.support.servers import Server
@@ -213,3 +217,35 @@ def test_keys_that_are_read_again_are_not_keys_of_the_full_sync(
     assert summary["keys_by_type"] == {"string": 500}
     assert summary["rereads"] >= 40
     assert summary["rereads_waiting"] == 0
+
+
+def test_a_paused_run_is_whole_only_when_all_that_was_read_is_confirmed(
+    source: FaultSource, any_target: Server, tmp_path: Path
+) -> None:
+    fill(source, 500)
+    engine = Engine(
+        Settings(
+            Endpoint((("127.0.0.1", source.look_alike.port),)),
+            Endpoint((("127.0.0.1", any_target.port),)),
+            state_dir=tmp_path / "state",
+        )
+    )
+    engine.start()
+    wait_until(lambda: engine.snapshot().phase is Phase.STABLE_SYNC)
+    engine.pause()
+    with source.client() as client:
+        for i in range(300):
+            client.incr(f"n:{i}")
+    wait_until(lambda: (engine.snapshot().lag_records or 0) >= 300)
+    snap = engine.snapshot()
+    assert snap.phase is Phase.PAUSED
+    assert snap.outcome.verdict is Verdict.RUNNING
+    any_target.process.send_signal(signal.SIGSTOP)
+    try:
+        engine.request_stop(0.5)
+        assert engine.wait(10)
+    finally:
+        any_target.process.send_signal(signal.SIGCONT)
+    ended = engine.snapshot()
+    assert (ended.outcome.verdict, ended.exit_code) == (Verdict.UNCONFIRMED, 7)
+    assert "300 records behind" in ended.outcome.text

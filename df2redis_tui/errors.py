@@ -12,6 +12,8 @@ EXIT_CONFIG: Final = 2
 EXIT_SOURCE: Final = 3
 EXIT_TARGET: Final = 4
 EXIT_NOT_COPIED: Final = 5
+EXIT_INTERRUPTED: Final = 6  # 128 + the signal's number where a signal asked for the end
+EXIT_UNCONFIRMED: Final = 7
 
 
 def printable(raw: bytes, limit: int = 120) -> str:

@@ -5,7 +5,6 @@ Never imports textual, so that `--no-ui` starts fast and runs where Textual can'
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from df2redis_tui.replication.handle import EngineHandle
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.closing import close_run
 from df2redis_tui.telemetry.glyphs import Glyphs, choose
+from df2redis_tui.telemetry.json_lines import JsonLines
 from df2redis_tui.telemetry.live import live_text
 from df2redis_tui.watching import STEP, Output, Signals, StatusLines, Turns, follow, silence
 
@@ -29,17 +29,18 @@ def run(engine: EngineHandle, settings: Settings) -> int:
     out = Output(sys.stdout)
     signals = Signals(engine, (lambda text: None) if json_lines else out.line)
     lines = StatusLines(out.line, glyphs)
+    as_json = JsonLines()
     with signals.installed():
         engine.start()
         if json_lines:
-            follow(engine, signals, settings.status_interval, lambda snap: out.line(json.dumps(snap.as_json())))
+            follow(engine, signals, settings.status_interval, lambda snap: out.line(as_json(snap)))
         else:
             if terminal:
                 _live(engine, settings, signals, out, glyphs)
             follow(engine, signals, settings.status_interval, lines)
         snap = engine.snapshot()
         if json_lines:
-            out.line(json.dumps(snap.as_json()))
+            out.line(as_json(snap))
         elif not terminal:
             lines(snap)
         return close_run(snap, settings, None if json_lines else out.line, signals.stopped_by, color=terminal)

@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from df2redis_tui.replication.engine import Engine
 from df2redis_tui.replication.handle import EngineHandle
 from df2redis_tui.settings import Endpoint, Settings
 from df2redis_tui.settings_sources import collect, tuning_of
+from df2redis_tui.telemetry.snapshot import Verdict
 from df2redis_tui.verify.compare import Comparison, Tolerance, compare
 
 Drive = Callable[[EngineHandle, Settings], int]
@@ -73,7 +75,8 @@ class _Stages:
         filled = writer.read()["filled"]
         _say(f"demo: {filled:,} keys on 127.0.0.1:{port}, {options.write_rate:,} writes/s from now on")
         here, there = Endpoint((("127.0.0.1", port),)), self._target.endpoint
-        settings = settings_for(here, there, self._target.servers[0].directory)
+        # Not below the servers' directories, which go with them: the report names the log, and people read it then.
+        settings = settings_for(here, there, Path(tempfile.mkdtemp(prefix="df2redis-tui-demo-")))
         engine = DemoEngine(Engine(settings), writer, port, options.duration)
         code = drive(engine, settings)
         engine.wait(5)
@@ -89,7 +92,8 @@ class _Stages:
             return EXIT_HANGUP
         if engine.source_failure:
             _say(f"demo: {engine.source_failure}")
-        if not engine.drained:
+        outcome = engine.snapshot().outcome
+        if outcome.verdict not in (Verdict.COMPLETE, Verdict.INCOMPLETE) or not engine.drained:
             _say("demo: not everything had arrived when it ended, so the sides are not compared")
             return code or EXIT_NOT_COPIED
         _say(f"demo: {engine.written:,} writes while it ran; comparing every key of both sides")

@@ -4,6 +4,7 @@ arrive.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import threading
@@ -15,7 +16,8 @@ import redis
 
 from df2redis_tui.demo.children import Child
 from df2redis_tui.replication.handle import EngineHandle, TuneChange, TuneRequest
-from df2redis_tui.telemetry.snapshot import EngineSnapshot
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, Verdict
+from df2redis_tui.telemetry.verdict import EXIT_OF, Ending, judge
 
 _DRAIN_SECONDS: Final = 120.0
 _SETTLE_SECONDS: Final = 2.5
@@ -42,7 +44,12 @@ class DemoEngine:
         threading.Thread(target=self._follow, name="demo", daemon=True).start()
 
     def snapshot(self) -> EngineSnapshot:
-        return self._engine.snapshot()
+        snap = self._engine.snapshot()
+        if snap.outcome.verdict is Verdict.COMPLETE and not self.drained:
+            # The engine knows what the source told it; here it is known that this was not the end.
+            outcome = judge(dataclasses.replace(snap.outcome.confirmed, records_behind=None), Ending())
+            return dataclasses.replace(snap, outcome=outcome, exit_code=EXIT_OF[outcome.verdict])
+        return snap
 
     def tune(self, request: TuneRequest) -> list[TuneChange]:
         return self._engine.tune(request)

@@ -108,6 +108,10 @@ class Accumulator:
         self.count = self.size = 0
         return batch
 
+    def waiting(self) -> int:
+        """Commands gathered and not handed over."""
+        return self.count + (len(self._rest.commands) if self._rest is not None else 0)
+
     @property
     def open(self) -> bool:
         """Whether something was gathered and not handed over."""

@@ -44,6 +44,8 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
     share = count / total
     size = int(block.size * share)
     entries = min(block.entries, round(block.entries * share))
+    # Which value a command belongs to is not known here: the parts are right about, their sum exactly.
+    kinds = {kind: int(number * share) for kind, number in block.kinds.items()}
     head = Block(
         block.db,
         block.commands[:count],
@@ -55,6 +57,7 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
         entries=entries,
         arrived=block.arrived,
         tolerant=block.tolerant,
+        kinds=kinds,
     )
     tail = Block(
         block.db,
@@ -68,6 +71,6 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
         arrived=block.arrived,
         tolerant=block.tolerant,
         ack_now=block.ack_now,
-        kinds=block.kinds,
+        kinds={kind: number - kinds[kind] for kind, number in block.kinds.items()},
     )
     return head, tail

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+REREAD: Final = "reread"  # a kind beside the types of values: keys read again from the source are counted apart
 
 
 @dataclass(slots=True)
@@ -26,7 +29,7 @@ class Block:
     arrived: float = 0.0  # time.monotonic() of the read that completed it
     tolerant: bool = False  # journal inside a full sync: a later base value heals what fails now (§3.9)
     ack_now: bool = False  # a PING stood here: acknowledge as soon as it is confirmed
-    kinds: dict[str, int] = field(default_factory=dict)  # keys copied by type, snapshot values only
+    kinds: dict[str, int] = field(default_factory=dict)  # keys copied by type, values of the full sync only
 
 
 @dataclass(frozen=True, slots=True)

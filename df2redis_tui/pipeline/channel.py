@@ -30,7 +30,6 @@ class Channel:
         self.entries = 0
         self.bytes = 0
         self.blocked_since: float | None = None
-        self.blocked_total = 0.0
         self.closed = False
         self.unbounded = False
         self._wake = wake
@@ -80,7 +79,6 @@ class Channel:
                     )
         finally:
             self.blocked_since = None
-            self.blocked_total += time.monotonic() - started
 
     def receive_nowait(self) -> Block | Global | None:
         if not self._queue:

@@ -75,6 +75,8 @@ class Dispatcher:
         self.ended = False
         self.rate_limited = False
         self.holds_batch = False  # gathered, not sent yet
+        self.held = 0  # commands of that batch
+        self.void = False
         self.before_dispatch: Callable[[Batch], Awaitable[None]] | None = None
         self._writer = writer
         self._gate = gate
@@ -97,6 +99,13 @@ class Dispatcher:
         await self._writer.settle()
         self.ended = True
 
+    def discard(self) -> None:
+        """Drop what was not sent: the full sync it belongs to is void."""
+        self.void = True
+        self.channel.clear()
+        self.accumulator.clear()
+        self.wake.set()
+
     def confirmed(self, batch: Batch) -> None:
         """The writer has seen the last reply: give the slot back."""
         self.limiter.release(batch, batch.size)
@@ -109,9 +118,9 @@ class Dispatcher:
         self.wake.set()
 
     async def _send(self, batch: Batch) -> None:
-        self.holds_batch = True
+        self.holds_batch, self.held = True, batch.commands
         await self._send_when_allowed(batch)
-        self.holds_batch = False
+        self.holds_batch, self.held = False, 0
 
     async def _send_when_allowed(self, batch: Batch) -> None:
         unknown = {b.db for b in batch.blocks if b.commands} - self._databases
@@ -121,21 +130,21 @@ class Dispatcher:
         if self.before_dispatch is not None:
             await self.before_dispatch(batch)
         wait = self._rate.take(batch.entries, time.monotonic())
-        while wait > 0:
+        while wait > 0 and not self.void:
             self.rate_limited = True
             # In small steps, so that lifting the limit takes effect at once.
             await anyio.sleep(min(wait, 0.25))
             wait = wait - 0.25 if self._rate.per_second else 0.0
         self.rate_limited = False
-        while True:
+        while not self.void:
             await self._gate.passed()
             await self._writer.ready()
             if self._gate.closed:
                 continue
             if self.limiter.try_acquire(batch, batch.size):
-                break
+                self._writer.dispatch(batch)
+                return
             await self.wake.wait()
-        self._writer.dispatch(batch)
 
     def _slot_free(self) -> bool:
         return not self._gate.closed and self.limiter.in_flight < min(self.limiter.limit, IDLE_BELOW)

@@ -23,8 +23,7 @@ async def end_session(job: JobState, keep: bool) -> None:
                 dispatcher.channel.unbounded = True
                 await state.ingest.write_all_expiries()
             if not resumable and not keep:
-                dispatcher.channel.clear()
-                dispatcher.accumulator.clear()
+                dispatcher.discard()
             dispatcher.channel.close()
         if state.spool is not None:
             state.spool.drop()

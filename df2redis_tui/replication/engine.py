@@ -14,20 +14,16 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from df2redis_tui.errors import EXIT_DONE, EXIT_NOT_COPIED, Df2RedisError
-from df2redis_tui.pipeline.knobs import (
-    default_batch_size,
-    default_channel_bytes,
-    default_flush_interval,
-    default_max_in_flight,
-)
+from df2redis_tui.errors import Df2RedisError, NotCopied
+from df2redis_tui.replication.confirmed import confirmed
 from df2redis_tui.replication.handle import KNOB_RANGES, TuneChange, TuneRequest
 from df2redis_tui.replication.job import run
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.look import Look
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.settings import Settings
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, Knobs, Phase
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, Phase
+from df2redis_tui.telemetry.verdict import EXIT_OF, Ending, judge
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,7 +39,7 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._job = JobState(settings)
-        self._look = Look(self._job, self._configured())
+        self._look = Look(self._job)
         self._snapshot = self._look.take()
         self._token: EventLoopToken | None = None
         self._thread: threading.Thread | None = None
@@ -92,31 +88,55 @@ class Engine:
             return None  # the loop ended in this moment
 
     def _run(self) -> None:
-        code, failure, hint = EXIT_DEFECT, "", ""
+        error: BaseException | None = None
         # The hot path makes millions of small tuples and no cycles: let the collector look at them rarely.
         gc.freeze()
         gc.set_threshold(100_000, 50, 100)
         try:
             anyio.run(self._main, backend_options={"use_uvloop": _has_uvloop()})
-            code = EXIT_NOT_COPIED if self._job.dead_letters.count else EXIT_DONE
-            if code:
-                failure = f"{self._job.dead_letters.count:,} keys could not be copied"
-                hint = f"they are listed in {self._job.dead_letters.path}"
-        except Df2RedisError as error:
-            code, failure, hint = error.exit_code, str(error), self._hint(error)
-        except BaseException as error:
+        except BaseException as raised:
+            error = raised
+        finally:
+            try:
+                self._end(error)
+            finally:
+                self._done.set()
+
+    def _end(self, error: BaseException | None) -> None:
+        job = self._job
+        if job.hurry and isinstance(error, Df2RedisError) and error.retryable:
+            error = None  # a connection that was lost while the drain was being cut short: what is missing says all
+        failure = ""
+        if isinstance(error, Df2RedisError):
+            failure = str(error)
+        elif error is not None:
             log.error("unexpected error", exc_info=error)
             failure = f"unexpected {type(error).__name__}: the log has the details"
-        finally:
-            job = self._job
-            job.set_phase(Phase.FAILED if failure and not job.complete else Phase.DONE)
-            if failure:
-                job.records.event("error", "end", failure)
-                log.error("Ended", extra={"fields": {"exit_code": code, "failure": failure}})
-            else:
-                log.info("Ended", extra={"fields": {"exit_code": code}})
-            self._snapshot = self._look.take(exit_code=code, failure=failure, hint=hint)
-            self._done.set()
+        outcome = judge(confirmed(job), self._ending(error))
+        code = EXIT_OF.get(outcome.verdict, EXIT_DEFECT)
+        if error is not None:
+            code = error.exit_code if isinstance(error, Df2RedisError) else EXIT_DEFECT
+        job.set_phase(Phase.FAILED if error is not None and not job.complete else Phase.DONE)
+        fields: dict[str, object] = {"verdict": outcome.verdict.value}
+        if failure:
+            job.records.event("error", "end", failure)
+            log.error("Ended", extra={"fields": fields | {"failure": failure}})
+        else:
+            log.info("Ended", extra={"fields": fields | {"outcome": outcome.text}})
+        self._snapshot = self._look.take(outcome, exit_code=code, failure=failure)
+
+    def _ending(self, error: BaseException | None) -> Ending:
+        job = self._job
+        return Ending(
+            failed=error is not None,
+            refused=isinstance(error, NotCopied),
+            advice=self._hint(error) if isinstance(error, Df2RedisError) else "",
+            cut_short=job.hurry,
+            dead_letters=job.dead_letters.count,
+            dead_letter_file=str(job.dead_letters.path),
+            full_sync_begun=job.full_sync_begun,
+            checkpoints=job.settings.exactly_once,
+        )
 
     async def _main(self) -> None:
         try:
@@ -144,8 +164,10 @@ class Engine:
         while True:
             await anyio.sleep(FACTS_EVERY)
             if self._job.target.facts:
+                self._job.target_asked_at = self._job.target_asked_at or time.monotonic()
                 try:
                     await self._job.target.refresh_facts()
+                    self._job.target_asked_at = None
                 except Df2RedisError as error:
                     log.debug("INFO of the target: %s", error)
 
@@ -180,18 +202,6 @@ class Engine:
 
     # Tuning
 
-    def _configured(self) -> Knobs:
-        tuning, cluster = self._settings.tuning, self._settings.target.cluster
-        return Knobs(
-            tuning.batch_size or default_batch_size(cluster),
-            tuning.max_in_flight or default_max_in_flight(cluster, 1),
-            tuning.flush_interval if tuning.flush_interval is not None else default_flush_interval(cluster, False),
-            tuning.adaptive_flush,
-            tuning.channel_entries,
-            tuning.channel_bytes or default_channel_bytes(1),
-            tuning.rate_limit,
-        )
-
     def _tune(self, request: TuneRequest) -> list[TuneChange]:
         changes: list[TuneChange] = []
         states = [s for s in self._job.flows if request.flow in (None, s.flow)]
@@ -205,7 +215,10 @@ class Engine:
         for knob, value in wanted.items():
             if value is None:
                 continue
-            value = clamp(knob, value)
+            configured = getattr(self._job.configured(), knob)
+            value = value if value == configured else clamp(knob, value)
+            if request.flow is None:
+                self._job.note_tuned(knob, type(configured)(value))
             old: float | None = None
             effect = ""
             for state in states:
@@ -217,7 +230,7 @@ class Engine:
                 effect = _effect(knob, new, state.dispatcher.limiter.in_flight if state.dispatcher else 0)
                 setattr(state.knobs, knob, new)
                 if knob == "flush_interval":
-                    state.interval_tuned = True
+                    state.interval_tuned = new != configured
                 if state.dispatcher is not None:
                     state.dispatcher.knobs_changed()
             if old is not None:

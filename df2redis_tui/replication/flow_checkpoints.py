@@ -46,3 +46,18 @@ def records_of(job: JobState, lsns: Mapping[int, int | None]) -> list[bytes]:
         for state in job.flows
         if state.ledger is not None and state.cut_confirmed and (lsn := lsns.get(state.flow))
     ]
+
+
+def checkpoint_text(job: JobState) -> str:
+    """Where a resume would begin, in one line; "" before there is a checkpoint."""
+    if not job.settings.exactly_once:
+        return "none (--no-exactly-once): the next start is a full sync"
+    if not job.flows or not all(state.cut_confirmed for state in job.flows):
+        return ""
+    confirmed = [state.stats.lsn_confirmed or 0 for state in job.flows]
+    if not job.target.periodic_checkpoints:
+        return f"{len(confirmed)} positions on the target, written with the data"
+    behind = sum(lsn - (s.lsn_checkpointed or 0) for lsn, s in zip(confirmed, job.flows, strict=True))
+    if any(state.lsn_checkpointed is None for state in job.flows):
+        return ""
+    return f"{len(confirmed)} positions on the target, {behind:,} records behind what is confirmed"

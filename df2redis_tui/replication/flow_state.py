@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from df2redis_tui.errors import printable
 from df2redis_tui.pipeline.batch import Batch
-from df2redis_tui.pipeline.block import Block
+from df2redis_tui.pipeline.block import REREAD, Block
 from df2redis_tui.pipeline.dispatch import Dispatcher
 from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
@@ -82,6 +82,8 @@ class FlowState:
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
         self._trouble_at = 0.0  # monotonic; when the target last held up what had been read before
+        self._confirmed_at = 0.0
+        self._refused: tuple[float, str] | None = None  # since when the target refuses for the time being, and why
 
     # What the writer tells
 
@@ -91,7 +93,8 @@ class FlowState:
                 self.doubt(overtaken)
 
     def confirmed(self, batch: Batch) -> None:
-        now = time.monotonic()
+        now = self._confirmed_at = time.monotonic()
+        self._refused = None
         if self.dispatcher is not None:
             self.dispatcher.confirmed(batch)
         stats = self.stats
@@ -101,6 +104,7 @@ class FlowState:
         stats.retries += batch.retries
         if batch.kinds:
             kinds = stats.kinds
+            stats.rereads += batch.kinds.pop(REREAD, 0)
             for kind, count in batch.kinds.items():
                 kinds[kind] = kinds.get(kind, 0) + count
         for block in batch.blocks:
@@ -286,6 +290,7 @@ class FlowState:
 
     def retrying(self, batch: Batch, commands: int, reason: str) -> None:
         self._trouble_at = time.monotonic()
+        self._refused = (self._refused[0] if self._refused else self._trouble_at, reason)
         self._records.event(
             "warning", "retry", f"batch #{batch.number}: {commands} commands again: {reason}", self.flow
         )
@@ -307,13 +312,47 @@ class FlowState:
     # What front ends ask
 
     def bytes_out(self) -> int:
-        writer = self.writer
-        return sum(lane.bytes_out for lane in list(writer.lanes.values())) if writer is not None else 0
+        return self.writer.bytes_out() if self.writer is not None else 0
 
     def reader_stalled(self) -> float:
         dispatcher = self.dispatcher
         since = dispatcher.channel.blocked_since if dispatcher is not None else None
         return time.monotonic() - since if since is not None else 0.0
+
+    def silent_for(self) -> float:
+        """Seconds in which the target confirmed nothing while something was in flight."""
+        sent = self.writer.oldest_sent() if self.writer is not None else 0.0
+        return time.monotonic() - max(sent, self._confirmed_at) if sent else 0.0
+
+    def refused_for(self) -> tuple[float, str]:
+        """Seconds for which the target has been refusing what it may take later, and what it answered."""
+        return (time.monotonic() - self._refused[0], self._refused[1]) if self._refused else (0.0, "")
+
+    def lost_lanes(self) -> str:
+        """Connections to the target that are not there, "" when all are."""
+        return ", ".join(
+            f"{node}: {state}" for node, state in self.lane_states.items() if state not in ("connected", "closed")
+        )
+
+    def commands_waiting(self) -> int:
+        """Read, and not confirmed."""
+        dispatcher = self.dispatcher
+        sent = self.writer.commands_in_flight() if self.writer is not None else 0
+        if dispatcher is None:
+            return sent
+        return sent + dispatcher.channel.entries + dispatcher.accumulator.waiting() + dispatcher.held
+
+    def rereads_waiting(self) -> int:
+        """Keys to be read again, or whose value that was read again is not confirmed."""
+        if not self.unread():
+            return 0
+        waiting = len(self.resume_rereads)
+        return waiting + (len(self.rereads.open_at(self.stats.lsn_confirmed or 0)) if self.rereads is not None else 0)
+
+    def nearly_read(self) -> bool:
+        """Whether the source has said of records that were not received, and they can't be far."""
+        stats = self.stats
+        return (stats.lsn_source or 0) > (stats.lsn_received or 0) and self.near()
 
     def oldest_wait(self) -> float:
         """Seconds since the oldest unconfirmed record was read, 0 when all is confirmed."""

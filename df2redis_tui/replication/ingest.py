@@ -28,7 +28,7 @@ from df2redis_tui.dragonfly.records import (
     StreamEnd,
 )
 from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
-from df2redis_tui.pipeline.block import Block, Global, Item, Reread
+from df2redis_tui.pipeline.block import REREAD, Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
@@ -150,7 +150,6 @@ class Ingest:
                 offset = await self._snapshot_records(records, arrived, counted_from is not None) or offset
         if counted_from is not None and self._position != offset:
             self._events.lsn_gap(self.flow, self._position, offset)
-        self._stats.full_sync_done = True
         return offset, decoder.leftover
 
     async def journal(self, next_lsn: int, first: bytes, spool: Spool | None = None) -> None:
@@ -214,7 +213,10 @@ class Ingest:
             await self._values(run, arrived)
         return offset
 
-    async def _values(self, records: list[SnapshotRecord], arrived: float, grace_ms: int = FULL_SYNC_GRACE_MS) -> None:
+    async def _values(
+        self, records: list[SnapshotRecord], arrived: float, grace_ms: int = FULL_SYNC_GRACE_MS, *, again: bool = False
+    ) -> None:
+        """`again`: read once more from the source, so not counted among the entries and keys of the stream."""
         translator = self._translate.snapshot
         try:
             blocks = translator.translate(records, _now_ms(), grace_ms, arrived)
@@ -223,6 +225,8 @@ class Ingest:
                 await self._deliver(block)
             raise
         for block in blocks:
+            if again:
+                block.entries, block.kinds = 0, {REREAD: sum(block.kinds.values())}
             await self._deliver(block)
 
     async def _blob(self, entries: list[Entry], arrived: float) -> None:
@@ -346,9 +350,11 @@ class Ingest:
         for db, key, value in self._rereads.due(self._position):
             if value is None:
                 self._translate.expiry.cancel(0 if self._translate.caps.cluster else db, key)
-                await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
+                gone = self._block(db, [command(b"DEL", key)], [key], arrived)
+                gone.kinds = {REREAD: 1}
+                await self._deliver(gone)
             else:
-                await self._values([value], arrived, self._grace_ms())
+                await self._values([value], arrived, self._grace_ms(), again=True)
 
     async def _write_due_expiries(self) -> None:
         """Nearly true expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""

@@ -33,7 +33,11 @@ CAUGHT_UP_FOR = 1.0  # seconds at lag 0 that `--until caught-up` asks for
 async def run(job: JobState) -> None:
     """Lives on the engine's loop; returns when done. Raises a Df2RedisError when it failed."""
     try:
-        await preflight(job)
+        with anyio.CancelScope() as job.connecting:
+            if not job.stop_asked.is_set():
+                await preflight(job)
+        if job.stop_asked.is_set():
+            return
         async with anyio.create_task_group() as tasks:
             job.tasks = tasks
             tasks.start_soon(_watch_lag, job)
@@ -51,7 +55,8 @@ async def run(job: JobState) -> None:
             await _note_refusal(job, error)
         raise error from None
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1 if job.hurry else 5):
+        # Nothing was written where no FLOW has begun: nobody has to wait for a target that may not answer.
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1 if job.hurry or not job.flows else 5):
             await _leave(job)
         job.dead_letters.close()
 
@@ -105,6 +110,9 @@ async def _session(job: JobState) -> None:
             finally:
                 job.session_scope = None
                 job.source_connected = False
+                job.session_phase, job.source_heard_at = Phase.CONNECTING, None
+                if job.stop_asked.is_set():
+                    job.set_phase(Phase.DRAINING)
                 with anyio.CancelScope(shield=True):
                     await end_session(job, keep)
                 pipes.cancel_scope.cancel()
@@ -114,6 +122,7 @@ async def _session(job: JobState) -> None:
 
 async def _wait_to_reconnect(job: JobState, lost: SourceLost, backoff: Backoff) -> None:
     job.set_phase(Phase.RECONNECTING)
+    job.source_lost_since = job.source_lost_since or time.monotonic()
     until = time.monotonic() + backoff.next()
     text = f"the source was lost ({lost}), attempt {backoff.attempt}"
     job.records.event("warning", "reconnect", text)
@@ -129,8 +138,10 @@ async def _watch_lag(job: JobState) -> None:
     """Lag 0 in every FLOW, and since when."""
     while True:
         await anyio.sleep(0.1)
+        if job.session_phase is Phase.STABLE_SYNC and job.phase is Phase.FULL_SYNC:
+            job.advance()
         stable = job.phase is Phase.STABLE_SYNC and bool(job.flows)
-        if stable and all(state.idle() and not state.unread() for state in job.flows):
+        if stable and not job.source_silent() and all(state.idle() and not state.unread() for state in job.flows):
             job.caught_up_since = job.caught_up_since or time.monotonic()
         else:
             job.caught_up_since = None

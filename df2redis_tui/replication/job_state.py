@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 import time
@@ -15,10 +16,11 @@ from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.errors import ResyncNeeded, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.dispatch import Gate
-from df2redis_tui.pipeline.knobs import default_flush_interval
+from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.limiter import RateLimit
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.configured import configured_knobs
 from df2redis_tui.replication.existing import OldValues
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_record import JobRecord
@@ -35,6 +37,7 @@ from df2redis_tui.translate.ownership import Ownership
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+HEARD_EVERY = 2.0  # seconds: a source that answers does so more often
 REREAD_AT_END = 5.0  # seconds; what is not read then, the checkpoint names for the next run
 
 
@@ -53,7 +56,9 @@ class JobState:
         self.gate = Gate()
         self.rate = RateLimit(settings.tuning.rate_limit)
         self.pause_reason = ""
+        self.tuned: dict[str, float] = {}  # knobs of all FLOWs that are not as configured
         self.phase = Phase.CONNECTING
+        self.session_phase = Phase.CONNECTING  # what the source's session is at; the target may be behind
         self.phase_since = time.time()
         self.phase_seconds: dict[str, float] = {}
         self.reason = ""
@@ -61,11 +66,19 @@ class JobState:
         self.greeting: Greeting | None = None
         self.source_keys: int | None = None
         self.source_connected = False
+        self.source_lost_since: float | None = None
+        self.source_heard_at: float | None = None  # monotonic, like all of these; None outside of stable sync
+        self.target_asked_at: float | None = None  # since when an answer to INFO is due
+        self.full_sync_begun = False
+        self.full_sync_since = 0.0
+        self.followed_to_end = False  # the source was followed when the end was asked for
         self.caught_up_since: float | None = None
         self.stopping = False
         self.complete = False
         self.hurry = False  # give up draining
         self._phase_started = time.monotonic()
+        self._journal_knobs = False  # the flush interval in force is the one of stable sync
+        self.connecting: anyio.CancelScope | None = None  # before there is a session
         self.barrier: GlobalBarrier | None = None
         self.ownership = Ownership(1)
         self.spared: KeyChoice | None = None
@@ -93,10 +106,51 @@ class JobState:
             self.records.event("info", "phase", f"{self.phase.value} → {phase.value}")
             log.info("Phase", extra={"fields": {"phase": phase.value, "after": name}})
         self.phase, self.phase_since = phase, time.time()
-        if phase is Phase.STABLE_SYNC and self.settings.tuning.flush_interval is None:
+
+    def session_at(self, phase: Phase) -> None:
+        """The session with the source has come to `phase`."""
+        self.session_phase = phase
+        if phase in (Phase.FULL_SYNC, Phase.BARRIER, Phase.STABLE_SYNC):
+            self.source_lost_since = None
+        if phase is Phase.FULL_SYNC:
+            self.full_sync_since = time.monotonic()
+        if phase in (Phase.FULL_SYNC, Phase.STABLE_SYNC):
+            self._journal_knobs = phase is Phase.STABLE_SYNC
+            interval = self.common().flush_interval
             for state in self.flows:
                 if not state.interval_tuned:
-                    state.knobs.flush_interval = default_flush_interval(self.target.caps.cluster, True)
+                    state.knobs.flush_interval = interval
+        self.advance()
+
+    def advance(self) -> None:
+        """Stable sync begins when the target has the full sync of every FLOW, not when the last byte of it was read."""
+        phase = self.session_phase
+        past_snapshot = phase in (Phase.BARRIER, Phase.STABLE_SYNC)
+        if past_snapshot and self.flows and not all(state.cut_confirmed for state in self.flows):
+            phase = Phase.FULL_SYNC
+        if phase is not self.phase:
+            self.set_phase(phase)
+
+    def source_silent(self) -> float:
+        """Seconds for which the source has not said where it is, 0 when it answers (or is not asked)."""
+        quiet = time.monotonic() - self.source_heard_at if self.source_heard_at is not None else 0.0
+        return quiet if quiet > HEARD_EVERY else 0.0
+
+    def configured(self) -> FlowKnobs:
+        """The knobs of each FLOW as the settings want them."""
+        flows = self.greeting.flows if self.greeting is not None else 1
+        return configured_knobs(self.settings, flows, stable=self._journal_knobs)
+
+    def common(self) -> FlowKnobs:
+        """The knobs in force for all FLOWs but those that were given their own."""
+        return dataclasses.replace(self.configured(), **self.tuned)  # type: ignore[arg-type]
+
+    def note_tuned(self, knob: str, value: float) -> None:
+        """All FLOWs were given this value."""
+        if value == getattr(self.configured(), knob):
+            self.tuned.pop(knob, None)
+        else:
+            self.tuned[knob] = value
 
     def phase_durations(self) -> dict[str, float]:
         """Seconds per phase, the running one included."""
@@ -142,21 +196,34 @@ class JobState:
     def stop(self) -> None:
         """Read no more; what was received is applied and confirmed. Keys that are being read again get a moment."""
         first, self.stopping = not self.stopping, True
-        if first and self.tasks is not None and self._reads_again():
+        if first and self.tasks is not None and self._nearly_there():
             self.tasks.start_soon(self._stop_later)
             return
         self._stop_now()
 
-    def _reads_again(self) -> bool:
-        return self.phase is Phase.STABLE_SYNC and not self.hurry and any(state.unread() for state in self.flows)
+    def _nearly_there(self) -> bool:
+        """Whether a moment more of reading makes the copy whole."""
+        confirmed = bool(self.flows) and all(state.cut_confirmed for state in self.flows)
+        if self.session_phase is not Phase.STABLE_SYNC or not confirmed or self.hurry:
+            return False
+        return (
+            self.noted.clean_up_due
+            or self.noted.cleaning
+            or any(state.unread() or state.nearly_read() for state in self.flows)
+        )
 
     async def _stop_later(self) -> None:
         with anyio.move_on_after(REREAD_AT_END):
-            while self._reads_again():
+            while self._nearly_there():
                 await anyio.sleep(0.02)
         self._stop_now()
 
     def _stop_now(self) -> None:
+        if not self.stop_asked.is_set():
+            following = self.source_connected and self.session_phase is Phase.STABLE_SYNC
+            self.followed_to_end = following and not self.source_silent()
         self.stop_asked.set()
+        if self.connecting is not None:
+            self.connecting.cancel()
         if self.session_scope is not None:
             self.session_scope.cancel()

@@ -48,9 +48,9 @@ class Lease:
     async def take(self) -> None:
         """Raises TargetError when another run holds it."""
         for _ in range(2):
+            self.held = True  # an answer that never comes may be OK: `release` looks whose it is
             reply = await self._target.call("SET", self._key, self._value, "NX", "PX", int(LASTS * 1000))
             if reply == b"OK":
-                self.held = True
                 return
             if is_error(reply):
                 raise TargetError(f"the target refused the job's lease: {error_text(reply)}")

@@ -9,9 +9,12 @@ import time
 
 import psutil
 
+from df2redis_tui.pipeline.knobs import FlowKnobs
+from df2redis_tui.replication.confirmed import confirmed
+from df2redis_tui.replication.flow_checkpoints import checkpoint_text
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.telemetry.health import bottleneck, flow_health, worst
+from df2redis_tui.telemetry.health import SILENCE, bottleneck, ends_health, flow_health, worst
 from df2redis_tui.telemetry.logs import log_path
 from df2redis_tui.telemetry.snapshot import (
     EngineSnapshot,
@@ -19,34 +22,41 @@ from df2redis_tui.telemetry.snapshot import (
     Health,
     Knobs,
     NodeSnapshot,
+    Outcome,
     Phase,
     SourceInfo,
     TargetInfo,
     Totals,
 )
 from df2redis_tui.telemetry.stats import Rate, quantiles_of
+from df2redis_tui.telemetry.verdict import running
 
 READY_AFTER = 30.0  # seconds at lag 0 before a cutover is offered
 ETA_AFTER = 10.0  # seconds of full sync before an ETA is honest
 ETA_FROM = 0.01  # share of the keys
+KEY_RATE_SAMPLES = 100  # looks, about 20 s
+NEARLY = 0.999  # a full sync that is not confirmed everywhere is not whole, whatever the source counted at the start
 
 
 class Look:
     """One per engine; keeps the rates between two snapshots. To be called on the engine's loop."""
 
-    def __init__(self, job: JobState, configured: Knobs) -> None:
+    def __init__(self, job: JobState) -> None:
         self._job = job
-        self._configured = configured
         self._seq = 0
         self._started_at = time.time()
         self._started = time.monotonic()
         self._bytes_out = Rate()
+        self._keys = Rate(KEY_RATE_SAMPLES)
         self._nodes: dict[str, Rate] = {}
         self._process = psutil.Process()
         self._last_busy = 0.0
         self._last_entries = 0
 
-    def take(self, *, exit_code: int | None = None, failure: str = "", hint: str = "") -> EngineSnapshot:
+    def take(
+        self, outcome: Outcome | None = None, *, exit_code: int | None = None, failure: str = ""
+    ) -> EngineSnapshot:
+        """How things stand; `outcome` once the run has ended."""
         job = self._job
         now = time.monotonic()
         self._seq += 1
@@ -54,15 +64,24 @@ class Look:
         totals = self._totals(flows, now)
         if totals.entries != self._last_entries:
             self._last_entries, self._last_busy = totals.entries, now
-        health, health_reason = worst([(f.health, f"FLOW {f.flow}: {f.health_reason}") for f in flows])
+        asked = job.target_asked_at
+        ends = ends_health(
+            now - job.source_lost_since if job.source_lost_since is not None else None,
+            job.source_silent(),
+            now - asked if asked is not None else 0.0,
+        )
+        health, health_reason = worst([ends, *((f.health, f"FLOW {f.flow}: {f.health_reason}") for f in flows)])
         if health is Health.HEALTHY:
             health_reason = ""
-        lags = [f.lag_records for f in flows if f.lag_records is not None]
-        lag_seconds = [f.lag_seconds for f in flows if f.lag_seconds is not None]
+        silent = job.source_silent() or job.phase is Phase.RECONNECTING  # what it has told is of no worth any more
+        lags = [f.lag_records for f in flows if f.lag_records is not None and not silent]
+        lag_seconds = [f.lag_seconds for f in flows if f.lag_seconds is not None and not silent]
         caught_up = job.caught_up_since
-        progress, eta = self._progress(totals)
+        progress, eta = self._progress(totals, now)
         paused = job.gate.closed
         rss = self._process.memory_info().rss
+        if outcome is None:
+            outcome = running(confirmed(job), job.dead_letters.count, str(job.dead_letters.path))
         phase = Phase.PAUSED if paused and job.phase in (Phase.FULL_SYNC, Phase.STABLE_SYNC) else job.phase
         return EngineSnapshot(
             seq=self._seq,
@@ -81,15 +100,15 @@ class Look:
             flows=flows,
             nodes=self._node_snapshots(now),
             totals=totals,
-            knobs=self._knobs(),
-            configured=self._configured,
+            knobs=_knobs(job.common(), job.rate.per_second),
+            configured=_knobs(job.configured(), job.settings.tuning.rate_limit),
             paused=paused,
             progress=progress,
             eta=eta,
             lag_records=sum(lags) if len(lags) == len(flows) and flows else None,
             lag_seconds=max(lag_seconds) if len(lag_seconds) == len(flows) and flows else None,
             caught_up_for=now - caught_up if caught_up is not None else None,
-            ready_to_cut_over=caught_up is not None and now - caught_up >= READY_AFTER,
+            ready_to_cut_over=caught_up is not None and now - caught_up >= READY_AFTER and health is Health.HEALTHY,
             batches=tuple(job.records.batches),
             events=tuple(job.records.events),
             rss_bytes=rss,
@@ -97,9 +116,12 @@ class Look:
             phase_seconds=tuple(job.phase_durations().items()),
             dead_letter_file=str(job.dead_letters.path),
             log_file=str(log_path() or ""),
+            outcome=outcome,
             exit_code=exit_code,
             failure=failure,
-            hint=hint,
+            spool_bytes=sum(f.spool_bytes for f in flows),
+            spool_limit=job.spool_space.limit if job.settings.backpressure == "spill" else 0,
+            checkpoint=checkpoint_text(job),
             extra=self._extra(),
         )
 
@@ -126,17 +148,30 @@ class Look:
         wait = now - accumulator.opened_at if accumulator is not None and open_entries else 0.0
         stalled = state.reader_stalled()
         latency = stats.latency.recent(0.5, 0.99)
-        knobs = _knobs_of(state, self._job.rate.per_second)
+        knobs = _knobs(state.knobs, self._job.rate.per_second)
         in_flight = limiter.in_flight if limiter is not None else 0
         fill = 0.0
         if channel is not None:
             fill = max(channel.entries / max(1, knobs.channel_entries), channel.bytes / max(1, knobs.channel_bytes))
-        health, reason = flow_health(min(1.0, fill), in_flight / max(1, knobs.max_in_flight), wait, stalled)
+        lag = state.lag_seconds() if stats.lsn_received is not None and state.cut_confirmed else None
+        health, reason = flow_health(
+            min(1.0, fill),
+            in_flight / max(1, knobs.max_in_flight),
+            wait,
+            stalled,
+            lag=lag or 0.0,
+            silent=state.silent_for(),
+            refused=state.refused_for(),
+            lost=state.lost_lanes(),
+        )
         phase = state.phase if self._job.phase is not Phase.RECONNECTING else Phase.RECONNECTING
+        if phase in (Phase.BARRIER, Phase.STABLE_SYNC) and not state.cut_confirmed:
+            phase = Phase.FULL_SYNC
+        spool = state.spool
         return FlowSnapshot(
             flow=state.flow,
             phase=phase,
-            reason=writer.status if writer is not None else "",
+            reason=(writer.status if writer is not None else "") or (spool.blocked if spool is not None else ""),
             health=health,
             health_reason=reason,
             knobs=knobs,
@@ -161,11 +196,12 @@ class Look:
             lsn_acked=stats.lsn_acked,
             lsn_source=stats.lsn_source,
             lag_records=state.lag_records(),
-            lag_seconds=state.lag_seconds() if stats.lsn_received is not None else None,
+            lag_seconds=lag,
             latency_p50_ms=latency[0] if latency else None,
             latency_p99_ms=latency[1] if latency else None,
             reader_stalled=stalled,
             node_in_flight=tuple(writer.node_depths().items()) if writer is not None and len(writer.lanes) > 1 else (),
+            spool_bytes=spool.bytes if spool is not None else 0,
         )
 
     def _totals(self, flows: tuple[FlowSnapshot, ...], now: float) -> Totals:
@@ -190,17 +226,21 @@ class Look:
             bytes_out_per_s=self._bytes_out.value,
             keys_copied=sum(kinds.values()),
             keys_by_type=tuple(sorted(kinds.items())),
+            rereads=sum(state.stats.rereads for state in self._job.flows),
         )
 
-    def _progress(self, totals: Totals) -> tuple[float | None, float | None]:
+    def _progress(self, totals: Totals, now: float) -> tuple[float | None, float | None]:
+        """Of a full sync, by the keys that the target has confirmed."""
         job = self._job
-        if job.phase not in (Phase.FULL_SYNC, Phase.BARRIER) or not job.source_keys:
+        if job.phase is not Phase.FULL_SYNC or not job.source_keys:
             return None, None
-        progress = min(1.0, totals.keys_copied / job.source_keys)
-        running = job.phase_durations().get(Phase.FULL_SYNC.value, 0.0)
-        if progress < ETA_FROM or running < ETA_AFTER or progress >= 1.0:
+        self._keys.sample(now, totals.keys_copied)
+        progress = min(NEARLY, totals.keys_copied / job.source_keys)
+        left = job.source_keys - totals.keys_copied
+        early = progress < ETA_FROM or now - job.full_sync_since < ETA_AFTER
+        if early or left <= 0 or not self._keys.value or job.gate.closed or self._held_up():
             return progress, None
-        return progress, running * (1 - progress) / progress
+        return progress, left / self._keys.value
 
     def _bottleneck(self, flows: tuple[FlowSnapshot, ...], paused: bool, now: float) -> str:
         if not flows:
@@ -214,7 +254,12 @@ class Look:
             limited,
             paused,
             now - self._last_busy < 2.0,
+            self._held_up(),
         )
+
+    def _held_up(self) -> bool:
+        """Whether the target takes nothing in some FLOW."""
+        return any(s.refused_for()[1] or s.lost_lanes() or s.silent_for() >= SILENCE[0] for s in self._job.flows)
 
     def _source(self) -> SourceInfo:
         job = self._job
@@ -264,6 +309,9 @@ class Look:
             rate = self._nodes.setdefault(facts.name, Rate())
             rate.sample(now, commands)
             latencies = [lane.latency for lane in lanes if lane.latency]
+            wrong = {lane.lost for lane in lanes if lane.lost and lane.lost != "closed"}
+            if (silent := max((lane.silent_for() for lane in lanes), default=0.0)) >= SILENCE[0]:
+                wrong.add(f"no answer for {silent:.0f} s")
             nodes.append(
                 NodeSnapshot(
                     name=facts.name,
@@ -277,14 +325,11 @@ class Look:
                     entries=commands,
                     entries_per_s=rate.value,
                     latency_ms=max(latencies) * 1000 if latencies else None,
+                    errors=sum(lane.errors for lane in lanes),
+                    detail=", ".join(sorted(wrong)),
                 )
             )
         return tuple(nodes)
-
-    def _knobs(self) -> Knobs:
-        if not self._job.flows:
-            return self._configured
-        return _knobs_of(self._job.flows[0], self._job.rate.per_second)
 
     def _extra(self) -> tuple[tuple[str, str], ...]:
         stable: list[int] = []
@@ -299,17 +344,17 @@ class Look:
                     ("latency p50", f"{quantiles[0]:.1f} ms"),
                     ("latency p99", f"{quantiles[1]:.1f} ms"),
                 ]
-        rereads = sum(state.rereads.done for state in self._job.flows if state.rereads is not None)
-        gaps = sum(state.stats.lsn_gaps for state in self._job.flows)
-        if rereads:
-            found.append(("rereads", str(rereads)))
-        if gaps:
-            found.append(("lsn_gaps", str(gaps)))
+        flows = self._job.flows
+        counted = {
+            "LSN gaps": sum(state.stats.lsn_gaps for state in flows),
+            "tolerated errors": sum(state.stats.tolerated for state in flows),
+            "TTLs not held": sum(state.expiry.overflowed for state in flows),
+        }
+        found += [(what, f"{number:,}") for what, number in counted.items() if number]
         return tuple(found)
 
 
-def _knobs_of(state: FlowState, rate_limit: int) -> Knobs:
-    k = state.knobs
+def _knobs(k: FlowKnobs, rate_limit: int) -> Knobs:
     return Knobs(
         k.batch_size,
         k.max_in_flight,

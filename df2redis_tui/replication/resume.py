@@ -116,6 +116,7 @@ def start_over(job: JobState) -> None:
     job.followed = ""
     for state in job.flows:
         state.stats.lsn_received = state.stats.lsn_confirmed = state.stats.lsn_source = None
+        state.stats.kinds.clear()  # the next full sync counts its keys itself
         state.lsn_checkpointed = None
         state.cut_confirmed = False
         state.resume_rereads = []

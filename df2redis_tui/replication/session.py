@@ -34,6 +34,9 @@ class SessionEvents(Protocol):
 
     def phase(self, phase: Phase) -> None: ...
 
+    def heard(self) -> None:
+        """The source answered in stable sync."""
+
     async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
         """The source said what it is: make the FLOWs ready."""
         ...
@@ -235,6 +238,7 @@ class Session:
     async def _poll_offsets(self, control: Control) -> None:
         while True:
             offsets = await control.offsets()
+            self._events.heard()
             if offsets is not None and len(offsets) == len(self._flows):
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)

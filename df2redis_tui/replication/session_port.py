@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
@@ -29,10 +30,13 @@ class SessionPort:
         self._job = job
 
     def phase(self, phase: Phase) -> None:
-        self._job.set_phase(phase)
         for state in self._job.flows:
             if not (phase is Phase.STABLE_SYNC or state.phase is Phase.STABLE_SYNC):
                 state.phase = phase
+        self._job.session_at(phase)
+
+    def heard(self) -> None:
+        self._job.source_heard_at = time.monotonic()
 
     async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
         before = self._job.greeting
@@ -87,6 +91,7 @@ class SessionPort:
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job
+        job.full_sync_begun = True
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
             keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]

@@ -19,23 +19,36 @@ REPLY_TIMEOUT = 120.0  # seconds without a byte while replies are due: the conne
 class Lane:
     """Posts are sync; `run` writes them in order, reads the replies in order and tells `on_part` of each finished part.
 
-    After `run` has returned, the lane is lost and its unfinished parts stand in `waiting` with `lost` set.
+    After `run` has returned, the lane is lost and its unfinished parts stand in `waiting` with `lost` set. The counters
+    go on from those of the lane `before` it.
     """
 
-    def __init__(self, node: str, connection: RespConnection, on_part: Callable[[Part], None]) -> None:
+    def __init__(
+        self,
+        node: str,
+        connection: RespConnection,
+        on_part: Callable[[Part], None],
+        before: Lane | None = None,
+    ) -> None:
         self.node = node
         self.waiting: deque[Part] = deque()
         self.lost = ""  # why it ended
         self.db = 0
         self.latency = 0.0
-        self.bytes_out = 0
-        self.commands = 0  # answered
+        self.bytes_out: int = before.bytes_out if before is not None else 0
+        self.commands: int = before.commands if before is not None else 0  # answered
+        self.errors: int = before.errors if before is not None else 0  # error replies
         self._stream = connection.stream
         self._connection = connection
         self._on_part = on_part
         self._outbox: deque[Part] = deque()
         self._posted = Signal()
         self._uncounted: deque[Part] = deque()
+
+    def silent_for(self) -> float:
+        """Seconds since the oldest part that waits for replies was written."""
+        sent = self.waiting[0].sent_at if self.waiting else 0.0
+        return time.monotonic() - sent if sent else 0.0
 
     def post(self, part: Part) -> None:
         part.looked_at = any(command in part.wire for command in LOOKED_AT)
@@ -155,6 +168,7 @@ class Lane:
         if self._uncounted and self._uncounted[0] is part:
             self._uncounted.popleft()
         self.commands += len(part.commands)
+        self.errors += len(part.failures)
         took = time.monotonic() - part.sent_at
         self.latency = took if not self.latency else self.latency * 0.9 + took * 0.1
         self._on_part(part)

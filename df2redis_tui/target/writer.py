@@ -84,6 +84,7 @@ class Writer:
         self._tasks: TaskGroup | None = None
         self._stuck_since = 0.0
         self._seq = 0
+        self._bytes_before = 0  # written to nodes that are gone
 
     async def run(self) -> None:
         """Connect, then repair whenever needed, until cancelled."""
@@ -132,6 +133,18 @@ class Writer:
             for block in batch.blocks:
                 return block.arrived
         return 0.0
+
+    def oldest_sent(self) -> float:
+        """Monotonic time at which the oldest unconfirmed batch was sent, 0 when there is none."""
+        return self._in_flight[0][0].sent_at if self._in_flight else 0.0
+
+    def commands_in_flight(self) -> int:
+        """Sent and not confirmed."""
+        return sum(batch.commands for batch, _ in self._in_flight)
+
+    def bytes_out(self) -> int:
+        """Written to the target, over all connections."""
+        return self._bytes_before + sum(lane.bytes_out for lane in self.lanes.values())
 
     def _post(self, batch: Batch, blocks: list[Block]) -> list[Part]:
         self._seq += 1
@@ -206,12 +219,15 @@ class Writer:
                     if lane is not None and not lane.lost:
                         continue
                     connection = await self._open(node)
-                    lane = self.lanes[node] = Lane(node, connection, self._on_part)
+                    lane = self.lanes[node] = Lane(node, connection, self._on_part, lane)
                     assert self._tasks is not None
                     self._tasks.start_soon(self._run_lane, lane)
                     self._events.lane_changed(node, "connected")
                 for node in set(self.lanes) - set(self._router.nodes):
-                    await self.lanes.pop(node).aclose()
+                    gone = self.lanes.pop(node)
+                    self._bytes_before += gone.bytes_out
+                    self._events.lane_changed(node, "closed")  # however it ended: it is not missed
+                    await gone.aclose()
                 return
             except TargetLost as lost:
                 if not self._may_reconnect:

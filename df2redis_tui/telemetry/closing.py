@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
 
-from df2redis_tui.errors import Df2RedisError
+from df2redis_tui.errors import EXIT_INTERRUPTED, EXIT_UNCONFIRMED, Df2RedisError
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.report import Report
 from df2redis_tui.telemetry.snapshot import EngineSnapshot
+from df2redis_tui.telemetry.verdict import left_behind
 
 log = logging.getLogger(__name__)
 
-EXIT_UNKNOWN = 1  # the engine ended without saying how
-
 
 def exit_code(snap: EngineSnapshot, stopped_by: int | None) -> int:
-    """The engine's own code; 128 + the signal's number after an orderly end that a signal asked for."""
-    if stopped_by is not None and snap.exit_code in (0, None):
+    """The engine's own code; 128 + the signal's number where a signal asked for the end before the copy was whole."""
+    if snap.exit_code is None:
+        return EXIT_UNCONFIRMED
+    if stopped_by is not None and snap.exit_code == EXIT_INTERRUPTED:
         return 128 + stopped_by
-    return EXIT_UNKNOWN if snap.exit_code is None else snap.exit_code
+    return snap.exit_code
 
 
 def close_run(
@@ -36,6 +38,8 @@ def close_run(
     Raises Df2RedisError when the summary can't be written after a run that went well.
     """
     code = exit_code(snap, stopped_by)
+    if snap.exit_code is None:
+        snap = dataclasses.replace(snap, outcome=left_behind(snap.outcome.confirmed))
     report = Report.of(snap, code)
     if say is not None:
         say(report.as_text(min(120, max(60, shutil.get_terminal_size().columns)), color))

@@ -8,21 +8,21 @@ import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from df2redis_tui import __version__
-from df2redis_tui.errors import EXIT_DONE, EXIT_NOT_COPIED, Df2RedisError
+from df2redis_tui.errors import Df2RedisError
 from df2redis_tui.telemetry.format import clean, count, duration, rate, size
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, Phase
-
-Verdict = Literal["complete", "incomplete", "interrupted", "failed", "running"]
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, Outcome, Phase, Verdict
 
 SUMMARY_VERSION: Final = 1
 SUMMARY_KEYS: Final[dict[str, str]] = {
     "version": "1; grows when a key changes its meaning or goes, not when one is added",
     "program": "version of df2redis-tui",
     "job": "name of the copy",
-    "verdict": "`complete`, `incomplete` (something was not copied), `interrupted` (by a signal), `failed`, `running`",
+    "verdict": "`complete`, `incomplete` (something could not be copied), `interrupted` (asked to end too early for "
+    "everything to be there), `unconfirmed` (the drain ran out of time), `failed`, `running`",
+    "outcome": "the same as a sentence, with what is missing; empty where `failure` says it",
     "exit_code": "the exit code of the program; null while it runs",
     "failure": "why it failed, one line, else empty",
     "hint": "what to do next, else empty",
@@ -33,8 +33,12 @@ SUMMARY_KEYS: Final[dict[str, str]] = {
     "phase_seconds": "seconds by phase; a phase that came several times is added up",
     "source": "`address`, `product_version`, `flows`, `master_id`",
     "target": "`address`, `product`, `product_version`, `cluster`, `existing_keys` (before the copy; null if unknown)",
-    "keys_copied": "keys of the full sync that the target confirmed",
+    "snapshot_confirmed": "whether the target has the full sync of every FLOW (of this run, or of one that it resumed)",
+    "keys_at_start": "keys of the source when the full sync began; null if unknown",
+    "keys_copied": "keys of the full sync that the target confirmed, each counted once",
     "keys_by_type": "the same by type",
+    "rereads": "keys that were read again from the source, as often as they were",
+    "rereads_waiting": "keys that were still to be read again at the end",
     "entries": "snapshot entries and journal records that the target confirmed",
     "commands": "commands that the target confirmed",
     "bytes_in": "read from the source",
@@ -46,12 +50,15 @@ SUMMARY_KEYS: Final[dict[str, str]] = {
     "errors": "error replies of the target",
     "dead_letters": "keys and commands that were not copied",
     "dead_letter_file": "where they are, empty when there are none",
-    "lag_records": "journal records not yet confirmed at the end; null if unknown",
+    "not_copied": "what is known of what is not on the target",
+    "commands_waiting": "commands that were read and not confirmed at the end",
+    "lag_records": "journal records not yet confirmed at the end, as far as the source has told; null if unknown",
     "peak_rss_bytes": "largest resident memory of the program",
     "log_file": "",
 }
 
-_COLORS: Final = {"complete": "32", "incomplete": "33", "interrupted": "33", "failed": "31", "running": "36"}
+_COLORS: Final = {Verdict.COMPLETE: "32", Verdict.FAILED: "31", Verdict.UNCONFIRMED: "31", Verdict.RUNNING: "36"}
+_OTHER_COLOR: Final = "33"
 _LABEL_CELLS: Final = 13
 
 
@@ -60,7 +67,7 @@ class Report:
     """What a run did. `of` makes one from the last snapshot."""
 
     job: str
-    verdict: Verdict
+    outcome: Outcome
     exit_code: int | None
     failure: str
     hint: str
@@ -80,6 +87,7 @@ class Report:
     existing_keys: int | None
     keys_copied: int
     keys_by_type: tuple[tuple[str, int], ...]
+    rereads: int
     entries: int
     commands: int
     bytes_in: int
@@ -90,13 +98,12 @@ class Report:
     errors: int
     dead_letters: int
     dead_letter_file: str
-    lag_records: int | None
     peak_rss_bytes: int
     log_file: str
 
     @classmethod
     def of(cls, snapshot: EngineSnapshot, exit_code: int | None = None) -> Report:
-        """`exit_code` where the front end's differs from the engine's (130 and 143 on signals)."""
+        """`exit_code` where the front end's differs from the engine's (130 and 143 for an end that a signal cut in)."""
         code = snapshot.exit_code if exit_code is None else exit_code
         totals = snapshot.totals
         phases: dict[str, float] = {}
@@ -104,10 +111,10 @@ class Report:
             phases[name] = phases.get(name, 0.0) + seconds
         return cls(
             job=snapshot.job,
-            verdict=_verdict(snapshot, code),
+            outcome=snapshot.outcome,
             exit_code=code,
             failure=clean(snapshot.failure),
-            hint=clean(snapshot.hint),
+            hint=clean(snapshot.outcome.next),
             started_at=snapshot.started_at,
             ended_at=snapshot.at,
             elapsed=snapshot.elapsed,
@@ -124,6 +131,7 @@ class Report:
             existing_keys=snapshot.target.existing_keys,
             keys_copied=totals.keys_copied,
             keys_by_type=totals.keys_by_type,
+            rereads=totals.rereads,
             entries=totals.entries,
             commands=totals.commands,
             bytes_in=totals.bytes_in,
@@ -134,10 +142,18 @@ class Report:
             errors=totals.errors,
             dead_letters=totals.dead_letters,
             dead_letter_file=snapshot.dead_letter_file if totals.dead_letters else "",
-            lag_records=snapshot.lag_records,
             peak_rss_bytes=snapshot.peak_rss_bytes,
             log_file=snapshot.log_file,
         )
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.outcome.verdict
+
+    @property
+    def not_copied(self) -> str:
+        """What is known of what is not on the target."""
+        return clean(self.outcome.not_copied)
 
     @property
     def entries_per_second(self) -> float:
@@ -148,24 +164,26 @@ class Report:
         """The verdict as a sentence."""
         seconds = duration(self.elapsed)
         match self.verdict:
-            case "complete":
-                return f"Done in {seconds}: everything was copied"
-            case "incomplete":
-                missing = f"{count(self.dead_letters)} of the keys or commands" if self.dead_letters else "something"
-                return f"Ended after {seconds}: {missing} could not be copied"
-            case "interrupted":
-                return f"Stopped by a signal after {seconds}, drained as far as it says below"
-            case "failed":
+            case Verdict.COMPLETE:
+                return f"Done in {seconds}: {self.outcome.text}"
+            case Verdict.INCOMPLETE:
+                return f"Ended after {seconds}: {self.outcome.text or 'something could not be copied'}"
+            case Verdict.INTERRUPTED:
+                return f"Stopped after {seconds}, {self.outcome.text}"
+            case Verdict.UNCONFIRMED:
+                return f"Ended after {seconds}, {self.outcome.text}"
+            case Verdict.FAILED:
                 return f"Failed after {seconds}"
-            case "running":
+            case Verdict.RUNNING:
                 return f"Running for {seconds}"
 
     def as_text(self, width: int = 80, color: bool = False) -> str:
         """Lines of at most `width` cells; `color` adds ANSI codes."""
         rows = [(label, text) for label, text in self._rows() if text]
-        mark = {"complete": "✔", "failed": "✘"}.get(self.verdict, "!")
-        title = textwrap.shorten(f"{mark} {self.headline()}", max(20, width), placeholder="…")
-        lines = [_sgr(title, f"1;{_COLORS[self.verdict]}") if color else title]
+        mark = {Verdict.COMPLETE: "✔", Verdict.FAILED: "✘"}.get(self.verdict, "!")
+        titles = textwrap.wrap(f"{mark} {self.headline()}", max(20, width), subsequent_indent="  ")
+        code = f"1;{_COLORS.get(self.verdict, _OTHER_COLOR)}"
+        lines = [_sgr(title, code) if color else title for title in titles]
         for label, text in rows:
             lines.extend(_row(label, text, width, color))
         return "\n".join(lines)
@@ -176,7 +194,8 @@ class Report:
             "version": SUMMARY_VERSION,
             "program": __version__,
             "job": self.job,
-            "verdict": self.verdict,
+            "verdict": self.verdict.value,
+            "outcome": self.outcome.text,
             "exit_code": self.exit_code,
             "failure": self.failure,
             "hint": self.hint,
@@ -198,8 +217,12 @@ class Report:
                 "cluster": self.cluster,
                 "existing_keys": self.existing_keys,
             },
+            "snapshot_confirmed": self.outcome.confirmed.snapshot,
+            "keys_at_start": self.outcome.confirmed.keys_at_start,
             "keys_copied": self.keys_copied,
             "keys_by_type": dict(self.keys_by_type),
+            "rereads": self.rereads,
+            "rereads_waiting": self.outcome.confirmed.rereads_waiting,
             "entries": self.entries,
             "commands": self.commands,
             "bytes_in": self.bytes_in,
@@ -211,7 +234,9 @@ class Report:
             "errors": self.errors,
             "dead_letters": self.dead_letters,
             "dead_letter_file": self.dead_letter_file,
-            "lag_records": self.lag_records,
+            "not_copied": self.not_copied,
+            "commands_waiting": self.outcome.confirmed.commands_waiting,
+            "lag_records": self.outcome.confirmed.records_behind,
             "peak_rss_bytes": self.peak_rss_bytes,
             "log_file": self.log_file,
         }
@@ -245,34 +270,23 @@ class Report:
             )
             if number
         ]
-        letters = f"{count(self.dead_letters)} in {self.dead_letter_file}" if self.dead_letters else "none"
-        if not self.dead_letters and self.verdict == "incomplete":
-            letters = "all that was still to come"
+        lag = self.outcome.confirmed.records_behind
         return [
             ("why", self.failure),
             ("next", self.hint),
             ("from", f"{clean(source)}, {self.flows} FLOWs" if self.flows else clean(source)),
             ("to", clean(target) + (" (cluster)" if self.cluster else "")),
             ("keys", f"{count(self.keys_copied)} in the full sync" + (f": {by_type}" if by_type else "")),
+            ("read again", f"{count(self.rereads)} keys" if self.rereads else ""),
             ("entries", f"{count(self.entries)} confirmed, {rate(self.entries_per_second)} over the whole run"),
             ("bytes", f"{size(self.bytes_in)} read, {size(self.bytes_out)} written, {count(self.batches)} batches"),
             ("time", ", ".join(f"{name} {_seconds(seconds)}" for name, seconds in self.phase_seconds)),
             ("trouble", ", ".join(trouble)),
-            ("not copied", letters),
-            ("lag", f"{count(self.lag_records)} records at the end" if self.lag_records else ""),
+            ("not copied", self.not_copied),
+            ("lag", f"{count(lag)} records at the end" if lag else ""),
             ("memory", f"{size(self.peak_rss_bytes)} at most" if self.peak_rss_bytes else ""),
             ("log", self.log_file),
         ]
-
-
-def _verdict(snapshot: EngineSnapshot, code: int | None) -> Verdict:
-    if code is None and snapshot.phase not in (Phase.DONE, Phase.FAILED):
-        return "running"
-    if code is not None and code > 128:
-        return "interrupted"
-    if code == EXIT_NOT_COPIED or (code == EXIT_DONE and snapshot.totals.dead_letters):
-        return "incomplete"
-    return "complete" if code == EXIT_DONE else "failed"
 
 
 def _seconds(seconds: float) -> str:

@@ -6,7 +6,7 @@ Units: seconds (float) unless the name says ms; bytes; unix time for `*_at`. Non
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -32,6 +32,41 @@ class Health(StrEnum):
     HEALTHY = "healthy"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+class Verdict(StrEnum):
+    """How a run ended, by what the target had confirmed then."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"  # everything was copied
+    INCOMPLETE = "incomplete"  # something could not be copied
+    INTERRUPTED = "interrupted"  # asked to end before everything was there
+    UNCONFIRMED = "unconfirmed"  # the drain ended before the target had confirmed what was read
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What the target has confirmed, and what is known to be missing there."""
+
+    snapshot: bool  # the full sync of every FLOW (by an earlier run, where this one resumed)
+    keys: int  # of this run's full sync, each counted once
+    keys_at_start: int | None  # of the source, "~"
+    records_behind: int | None  # journal records, as far as the source has told of them
+    commands_waiting: int  # read, and not confirmed
+    rereads_waiting: int  # keys whose value is still to be read again from the source
+    clean_up_due: bool  # keys of an earlier full sync are still to be removed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict on a run, made in one place (`telemetry.verdict`) and shown alike by all."""
+
+    verdict: Verdict
+    text: str  # what it means here: "interrupted: 14,001 of ~30,203 keys", "" while it runs
+    not_copied: str  # what is known of what is missing: "none", "3 in state/dead-letters.jsonl", "not known: ..."
+    next: str  # what to do, "" when nothing
+    confirmed: Confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +115,8 @@ class FlowSnapshot:
     latency_p50_ms: float | None  # read from the socket → confirmed, over the last seconds
     latency_p99_ms: float | None
     reader_stalled: float  # seconds the socket has not been read because of backpressure, 0 while it is read
-    node_in_flight: tuple[tuple[str, int], ...] = ()  # (node, batches) where the target has several
-    spool_bytes: int = 0
+    node_in_flight: tuple[tuple[str, int], ...]  # (node, batches) where the target has several
+    spool_bytes: int  # of the journal, waiting on disk
 
     @property
     def channel_fill(self) -> float:
@@ -112,8 +147,8 @@ class NodeSnapshot:
     entries: int
     entries_per_s: float
     latency_ms: float | None
-    errors: int = 0
-    detail: str = ""
+    errors: int  # error replies
+    detail: str  # what is wrong with its connections, "" when nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +164,7 @@ class BatchRecord:
     nodes: int
     ms: float
     result: str  # "ok" or what happened
-    failed: bool = False
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +216,9 @@ class Totals:
     entries_per_s: float
     bytes_in_per_s: float
     bytes_out_per_s: float
-    keys_copied: int  # snapshot keys confirmed
+    keys_copied: int  # keys of the full sync confirmed, each counted once
     keys_by_type: tuple[tuple[str, int], ...]
+    rereads: int  # values read from the source again, and confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +257,13 @@ class EngineSnapshot:
     phase_seconds: tuple[tuple[str, float], ...]  # finished and running phases
     dead_letter_file: str
     log_file: str
-    exit_code: int | None = None  # set when done
-    failure: str = ""  # one line, when it failed
-    hint: str = ""  # what to do next
-    spool_bytes: int = 0
-    spool_limit: int = 0
-    checkpoint: str = ""  # one line about the last checkpoint
-    extra: tuple[tuple[str, str], ...] = field(default=())
+    outcome: Outcome
+    exit_code: int | None  # set when done
+    failure: str  # one line, when it failed
+    spool_bytes: int
+    spool_limit: int  # 0 = there is no spool
+    checkpoint: str  # one line: where a resume would begin, "" before there is a checkpoint
+    extra: tuple[tuple[str, str], ...]  # further figures of the report
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""

@@ -55,12 +55,12 @@ def quantiles_of(buckets: list[int], quantiles: tuple[float, ...]) -> list[float
 
 
 class Rate:
-    """Per second, over about the last two seconds. `sample` at a few Hz."""
+    """Per second, over the last `samples` (two seconds at a few Hz)."""
 
     __slots__ = ("_samples", "value")
 
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque(maxlen=9)
+    def __init__(self, samples: int = 9) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=samples)
         self.value = 0.0
 
     def sample(self, now: float, total: float) -> None:
@@ -88,7 +88,7 @@ class FlowStats:
     lsn_confirmed: int | None = None
     lsn_acked: int | None = None
     lsn_source: int | None = None
-    full_sync_done: bool = False
+    rereads: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     latency: Latency = field(default_factory=Latency)
     stable_latency: Latency = field(default_factory=Latency)

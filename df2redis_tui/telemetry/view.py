@@ -69,12 +69,13 @@ def _node(node: NodeSnapshot, total: float, glyphs: Glyphs) -> NodeView:
     if node.max_memory and node.used_memory is not None:
         memory = f"{memory} of {fmt.size(node.max_memory)}"
         fill = round(node.used_memory / node.max_memory, 3)
-    role = "crit" if not node.connected else "warn" if fill is not None and fill > 0.9 else "ok"
+    full = fill is not None and fill > 0.9
+    role = "crit" if not node.connected else "warn" if full or node.detail else "ok"
     return NodeView(
         name=fmt.clean(node.name),
         glyph={"ok": glyphs.healthy, "warn": glyphs.warning, "crit": glyphs.critical}[role],
         role=role,
-        word="memory" if role == "warn" else "up" if node.connected else "down",
+        word="down" if not node.connected else "memory" if full else "silent" if node.detail else "up",
         share=round(node.entries_per_s / total, 2) if total > 0 else 0.0,
         ops=fmt.rate(node.entries_per_s),
         latency=fmt.millis(node.latency_ms),

@@ -10,11 +10,18 @@ from df2redis_tui.telemetry.format import Line, Span
 from df2redis_tui.telemetry.glyphs import Glyphs
 from df2redis_tui.telemetry.health import CHANNEL, LIMITER
 from df2redis_tui.telemetry.report import Report
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, FlowSnapshot, Phase
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, FlowSnapshot, Phase, Verdict
 from df2redis_tui.telemetry.view import KNOB_LABEL, knob_changed, knob_text, node_views
 from df2redis_tui.telemetry.view_flow import flow_view, grade, trouble_text
 
 BLANK: Line = (Span(" "),)
+
+_VERDICT_ROLE = {
+    Verdict.COMPLETE: "ok",
+    Verdict.FAILED: "crit",
+    Verdict.UNCONFIRMED: "crit",
+    Verdict.RUNNING: "strong",
+}
 
 
 def fact(label: str, text: str, role: str = "value", cells: int = 18) -> Line:
@@ -168,13 +175,19 @@ def detail_lines(
     return [*out, *columns(left, right, width), BLANK, *columns(flowed, knobs, width)]
 
 
+def _missing_role(report: Report) -> str:
+    if report.verdict is Verdict.RUNNING:
+        return "crit" if report.dead_letters else "value"
+    return "ok" if report.verdict is Verdict.COMPLETE else "crit"
+
+
 def report_lines(
     snap: EngineSnapshot, rates: Sequence[float], width: int, glyphs: Glyphs, chart_rows: int = 8
 ) -> list[Line]:
     """What has been copied, how long it took, what could not be, what to do next."""
     report = Report.of(snap)
-    role = {"complete": "ok", "failed": "crit", "running": "strong"}.get(report.verdict, "warn")
-    mark = {"complete": glyphs.done, "failed": glyphs.failed, "running": glyphs.running}.get(
+    role = _VERDICT_ROLE.get(report.verdict, "warn")
+    mark = {Verdict.COMPLETE: glyphs.done, Verdict.FAILED: glyphs.failed, Verdict.RUNNING: glyphs.running}.get(
         report.verdict, glyphs.warning
     )
     out: list[Line] = [BLANK, (Span(f"  {mark} ", role), Span(report.headline(), role)), BLANK]
@@ -191,14 +204,11 @@ def report_lines(
         copied.append((Span(f"   {fmt.clean(kind):<18}", "label"), Span(f"{fmt.count(number):>14} ", "value"), *gauge))
     copied += [
         fact("entries", f"{fmt.count(report.entries):>14}  {fmt.rate(report.entries_per_second)} mean"),
-        fact("read", f"{fmt.size(report.bytes_in):>14}"),
-        fact("written", f"{fmt.size(report.bytes_out):>14}"),
+        fact("read", f"{fmt.size(report.bytes_in):>14}  {fmt.size_rate(snap.totals.bytes_in_per_s)} now"),
+        fact("written", f"{fmt.size(report.bytes_out):>14}  {fmt.size_rate(snap.totals.bytes_out_per_s)} now"),
         fact("batches", f"{fmt.count(report.batches):>14}"),
     ]
-    letters = (
-        f"{fmt.count(report.dead_letters)} in {report.dead_letter_file}" if report.dead_letters else f"{'nothing':>14}"
-    )
-    took = [heading("Time and trouble", half, glyphs)]
+    took = [heading("Time and trouble", half, glyphs, f"{snap.phase.value} since {fmt.clock(snap.phase_since)}")]
     longest = max((s for _, s in report.phase_seconds), default=0.0)
     for name, seconds in report.phase_seconds:
         gauge = fmt.bar_spans(seconds / longest if longest else 0, max(6, min(24, half - 40)), "bar-progress", glyphs)
@@ -207,13 +217,16 @@ def report_lines(
         fact("retries", f"{fmt.count(report.retries):>14}"),
         fact("redirects", f"{fmt.count(report.redirects):>14}"),
         fact("error replies", f"{fmt.count(report.errors):>14}", "crit" if report.errors else "value"),
-        fact("not copied", letters, "crit" if report.dead_letters else "ok"),
+        fact("read again", f"{fmt.count(report.rereads):>14}"),
+        fact("not copied", glyphs.plain(f"{report.not_copied:>14}"), _missing_role(report)),
         fact("memory", f"{fmt.size(snap.rss_bytes):>14}  most {fmt.size(report.peak_rss_bytes)}"),
     ]
     out += columns(copied, took, width)
     if any(rates) and chart_rows > 2:
         out += [BLANK, *chart_lines(rates, width, chart_rows, glyphs, title="Entries per second")]
     out += [BLANK, heading("Files", width, glyphs), fact("log", report.log_file)]
+    if snap.spool_limit:
+        out.append(fact("spool", f"{fmt.size(snap.spool_bytes)} of {fmt.size(snap.spool_limit)}"))
     if snap.checkpoint:
         out.append(fact("checkpoint", glyphs.plain(fmt.clean(snap.checkpoint))))
     out += [fact(fmt.clean(k), glyphs.plain(fmt.clean(v))) for k, v in snap.extra]

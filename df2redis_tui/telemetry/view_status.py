@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from df2redis_tui.telemetry import format as fmt
 from df2redis_tui.telemetry.format import Line, Span
 from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, Health, Phase
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, Health, Phase, Verdict
 
 HEALTH_ROLE = {Health.HEALTHY: "ok", Health.WARNING: "warn", Health.CRITICAL: "crit"}
 
@@ -22,6 +22,12 @@ PHASE_ROLE = {
     Phase.DRAINING: "phase-wait",
     Phase.DONE: "phase-stable",
     Phase.FAILED: "phase-failed",
+}
+
+_ENDED_HEALTH = {
+    Verdict.COMPLETE: Health.HEALTHY,
+    Verdict.UNCONFIRMED: Health.CRITICAL,
+    Verdict.FAILED: Health.CRITICAL,
 }
 
 _SYNCING = (Phase.FULL_SYNC, Phase.BARRIER)
@@ -59,7 +65,7 @@ class StatusView:
 def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
     """What the status line says about `snap`."""
     full = snap.phase in _SYNCING or (snap.phase is Phase.PAUSED and snap.progress is not None)
-    stable = snap.lag_seconds is not None or snap.lag_records is not None
+    stable = snap.lag_seconds is not None or snap.lag_records is not None or snap.phase is Phase.STABLE_SYNC
     keys = ""
     if full:
         copied = fmt.si(snap.totals.keys_copied)
@@ -68,7 +74,8 @@ def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
     if stable and not full:
         records = f" · {fmt.count(snap.lag_records)} rec" if snap.lag_records is not None else ""
         lag = f"lag {fmt.lag(snap.lag_seconds):>6}{records}"
-    health = Health.CRITICAL if snap.phase is Phase.FAILED else snap.health
+    ended = snap.exit_code is not None
+    health = _ENDED_HEALTH.get(snap.outcome.verdict, Health.WARNING) if ended else snap.health
     ready = ""
     if snap.ready_to_cut_over:
         ready = f"READY TO CUT OVER: lag 0 for {_coarse(snap.caught_up_for or 0)}"
@@ -85,11 +92,11 @@ def status_view(snap: EngineSnapshot, glyphs: Glyphs = UNICODE) -> StatusView:
         octets=f"{fmt.size_rate(snap.totals.bytes_in_per_s):>9}",
         eta=f"ETA {fmt.duration(snap.eta)}" if full and snap.phase is not Phase.PAUSED else "",
         health_glyph=glyphs.health(health),
-        health_word="failed" if snap.phase is Phase.FAILED else health.value,
+        health_word=snap.outcome.verdict.value if ended else health.value,
         health_role=HEALTH_ROLE[health],
-        health_reason=glyphs.plain(fmt.clean(snap.health_reason)),
-        verdict="" if snap.exit_code is not None else glyphs.plain(fmt.clean(snap.bottleneck)),
-        reason=glyphs.plain(fmt.clean(snap.reason)),
+        health_reason="" if ended else glyphs.plain(fmt.clean(snap.health_reason)),
+        verdict=glyphs.plain(fmt.clean(snap.outcome.text if ended else snap.bottleneck)),
+        reason="" if ended else glyphs.plain(fmt.clean(snap.reason)),
         ready=ready,
         source=_source(snap),
         target=_target(snap),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from df2redis_tui.telemetry.snapshot import BatchRecord, EngineSnapshot, EventRecord, FlowSnapshot
-from df2redis_tui.telemetry.view import SLOW_MS, batch_words, event_words
+from df2redis_tui.telemetry.view import SLOW_MS
 from df2redis_tui.telemetry.view_table import SORTABLE, sorted_flows
 from df2redis_tui.tui.history import History
 
@@ -89,7 +89,8 @@ class RecordFilter:
             parts.append(f"/{self.text}/")
         return ", ".join(parts)
 
-    def passes(self, record: BatchRecord | EventRecord) -> bool:
+    def passes(self, record: BatchRecord | EventRecord, shown: str) -> bool:
+        """`shown` is the record as it stands on the screen."""
         if self.flow is not None and record.flow != self.flow:
             return False
         if isinstance(record, BatchRecord):
@@ -99,8 +100,7 @@ class RecordFilter:
                 return False
         if not self.text:
             return True
-        words = batch_words(record) if isinstance(record, BatchRecord) else event_words(record)
-        found = re.search(self.text.removeprefix("!"), words, re.IGNORECASE) is not None
+        found = re.search(self.text.removeprefix("!"), shown, re.IGNORECASE) is not None
         return found is not self.text.startswith("!")
 
 

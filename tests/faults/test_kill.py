@@ -79,7 +79,7 @@ def test_a_stopped_process_whose_job_was_taken_over_ends(trial: Begin) -> None:
     second = it.start()
     first.signal(signal.SIGCONT)
     assert first.wait(30) == 4, first.output()
-    assert "took over" in first.output()
+    assert "took over" in first.output(), first.output()
     assert second.process.poll() is None
     it.finish()
 

@@ -149,7 +149,7 @@ class Trial:
             raise AssertionError(f"{why}\n{self.program.output()[-3000:]}") from None
         self._wait_equal()
         self.program.signal(signal.SIGTERM)
-        assert self.program.wait(40) == 143, self.program.output()[-3000:]
+        assert self.program.wait(40) == 0, self.program.output()[-3000:]
         self._ended()
         self.check()
 

@@ -8,9 +8,9 @@ import threading
 import time
 
 from df2redis_tui.replication.handle import KNOB_RANGES, TuneChange, TuneRequest
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, EventRecord, Health, Knobs, Phase
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, EventRecord, Health, Knobs, Phase, Verdict
 
-from .fake_snapshot import KNOBS, START, make_snapshot
+from .fake_snapshot import KNOBS, START, ended, make_snapshot
 
 
 class FakeEngine:
@@ -128,11 +128,9 @@ class FakeEngine:
     def finish(self) -> None:
         """End the run as `end` says."""
         phase, code, failure = self.end
-        self.changes |= {
-            "exit_code": code,
-            "failure": failure,
-            "hint": "run the same command again to resume" if code else "",
-        }
+        verdict = {0: Verdict.COMPLETE, 5: Verdict.INCOMPLETE, 6: Verdict.INTERRUPTED, 7: Verdict.UNCONFIRMED}
+        outcome = ended(verdict.get(code, Verdict.FAILED), failure)
+        self.changes |= {"exit_code": code, "failure": failure, "outcome": outcome}
         self.script = ((phase, 1e9),)
         self.paused = ""
         self._stop_at = None

@@ -8,16 +8,19 @@ from dataclasses import replace
 
 from df2redis_tui.telemetry.snapshot import (
     BatchRecord,
+    Confirmed,
     EngineSnapshot,
     EventRecord,
     FlowSnapshot,
     Health,
     Knobs,
     NodeSnapshot,
+    Outcome,
     Phase,
     SourceInfo,
     TargetInfo,
     Totals,
+    Verdict,
 )
 
 START = 1_790_000_000.0  # unix time of t = 0
@@ -100,6 +103,8 @@ def make_flow(index: int, t: float, phase: Phase, knobs: Knobs, loaded: bool) ->
         latency_p50_ms=wave(t, index + 20, 2, 8) if stable else None,
         latency_p99_ms=wave(t, index + 21, 12, 44) if stable else None,
         reader_stalled=12.4 if channel > 0.8 else 0.0,
+        node_in_flight=(),
+        spool_bytes=0,
     )
 
 
@@ -229,7 +234,7 @@ def make_snapshot(
                 rate / nodes * (1 + 0.02 * n),
                 wave(t, n + 7, 1.5, 3),
                 0,
-                "replica 10.0.5.1:7001 connected",
+                "",
             )
             for n, name in enumerate(names)
         ),
@@ -253,6 +258,7 @@ def make_snapshot(
                 ("list", copied // 10),
                 ("zset", copied // 10),
             ),
+            rereads=12 if loaded else 0,
         ),
         knobs=knobs,
         configured=KNOBS,
@@ -270,6 +276,42 @@ def make_snapshot(
         phase_seconds=(("connecting", 0.2), ("handshake", 0.1), ("full sync", 43.7), ("stable sync", max(0.0, t - 44))),
         dead_letter_file="state/dead-letters.jsonl",
         log_file="log/replicate.log",
-        checkpoint="8 positions confirmed 0.4 s ago (key df2redis:default on the target)",
+        outcome=replace(RUNNING, not_copied="1 in state/dead-letters.jsonl") if loaded else RUNNING,
+        exit_code=None,
+        failure="",
+        spool_bytes=0,
+        spool_limit=0,
+        checkpoint="8 positions on the target, 312 records behind what is confirmed",
+        extra=(),
     )
     return replace(snap, **changes) if changes else snap  # type: ignore[arg-type]
+
+
+RUNNING = Outcome(Verdict.RUNNING, "", "none so far", "", Confirmed(True, KEYS, KEYS, 0, 0, 0, False))
+
+
+def ended(verdict: Verdict, failure: str = "") -> Outcome:
+    """How a run came to its end."""
+    not_whole = Confirmed(False, 14_001, 30_203, None, 96, 0, False)
+    match verdict:
+        case Verdict.COMPLETE:
+            return replace(RUNNING, verdict=verdict, text="everything was copied", not_copied="none")
+        case Verdict.INTERRUPTED:
+            return Outcome(
+                verdict,
+                "interrupted: 14,001 of ~30,203 keys",
+                "not known: the full sync had not ended",
+                "run the same command again: it begins the full sync again",
+                not_whole,
+            )
+        case Verdict.UNCONFIRMED:
+            return Outcome(
+                verdict,
+                "the drain ran out of time: 96 commands not confirmed, 14,001 of ~30,203 keys",
+                "not known: 96 commands were sent or read, and not confirmed",
+                "run the same command again: it begins the full sync again",
+                not_whole,
+            )
+        case _:
+            next_step = "run the same command again to resume" if failure else ""
+            return Outcome(verdict, "", "not known: it failed before everything was confirmed", next_step, not_whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.tui.actions import ACTIONS, BY_ID, disabled_reason, key_table
 from df2redis_tui.tui.handlers import HANDLERS
 from df2redis_tui.tui.screens.prompt import DrainDialog, FilterPrompt, ValuePrompt
+from df2redis_tui.tui.state import RecordFilter
 from df2redis_tui.tui.widgets.record_log import RecordLog
 
 from .drive import driving
@@ -259,8 +261,48 @@ async def test_a_filter_can_be_inverted_and_a_wrong_one_is_told() -> None:
         await d.press("2", "slash", "left_parenthesis", "enter")
         await d.settle(0.1)
         assert "not a regular expression" in d.text()
-        await d.press("backspace", "exclamation_mark", *"result", "enter")
-        assert "no match for /!result/" in d.text("#batch-log")
+        await d.press("backspace", "exclamation_mark", *"entries", "enter")
+        assert "no match for /!entries/" in d.text("#batch-log")
+
+
+@pytest.mark.parametrize(
+    ("page", "log", "shown", "hidden"),
+    [("2", "#batch-log", "F2 .* entries", "flow="), ("2", "#batch-log", "1 node|3 nodes", "result="),
+     ("3", "#event-log", "F2 .*READONLY", "warning retry flow=2")],
+)  # fmt: skip
+async def test_a_filter_looks_for_what_is_on_the_screen(page: str, log: str, shown: str, hidden: str) -> None:
+    async with driving() as d:
+        await d.press(page)
+        found = d.app.frame.query_one(log, RecordLog)
+        found.set_filter(RecordFilter(text=shown))
+        await d.pilot.pause()
+        rows = d.text(log).splitlines()[1:]
+        assert rows
+        assert all(re.search(shown, row) for row in rows)
+        found.set_filter(RecordFilter(text=hidden))
+        await d.pilot.pause()
+        assert "no match for" in d.text(log)
+
+
+async def test_a_filter_finds_the_end_of_a_line_that_is_cut() -> None:
+    async with driving(size=(80, 24)) as d:
+        await d.press("3")
+        log = d.app.frame.query_one("#event-log", RecordLog)
+        log.set_filter(RecordFilter(text="attempt 1$"))
+        await d.pilot.pause()
+        assert "READONLY" in d.text("#event-log")
+
+
+async def test_a_filter_follows_the_size_of_the_screen() -> None:
+    async with driving(size=(80, 24)) as d:
+        await d.press("2")
+        log = d.app.frame.query_one("#batch-log", RecordLog)
+        log.set_filter(RecordFilter(text="3 nodes"))
+        await d.pilot.pause()
+        assert "no match for" in d.text("#batch-log")
+        await d.pilot.resize_terminal(120, 40)
+        await d.settle(0.2)
+        assert "3 nodes" in d.text("#batch-log").splitlines()[1]
 
 
 async def test_a_filter_key_elsewhere_says_where_it_belongs() -> None:

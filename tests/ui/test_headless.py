@@ -66,11 +66,26 @@ def test_json_lines_are_snapshots() -> None:
     assert snaps[-1]["exit_code"] == 0
     assert [s["seq"] for s in snaps] == sorted(s["seq"] for s in snaps)
     assert len(snaps[0]["flows"]) == 3
+    batches = [batch["seq"] for snap in snaps for batch in snap["batches"]]
+    assert batches
+    assert len(batches) == len(set(batches))  # each is told of once
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_drains_and_says_so(number: int, code: int) -> None:
-    process = start(STEADY)
+CUT_SHORT = STEADY + ", end=(Phase.DONE, 6, '')"
+
+
+@pytest.mark.parametrize(
+    ("engine", "number", "code"),
+    [
+        (CUT_SHORT, signal.SIGTERM, 143),
+        (CUT_SHORT, signal.SIGINT, 130),
+        (STEADY, signal.SIGTERM, 0),
+        (STEADY, signal.SIGINT, 0),
+        (STEADY + ", end=(Phase.DONE, 7, '')", signal.SIGTERM, 7),
+    ],
+)
+def test_a_signal_drains_and_says_so(engine: str, number: int, code: int) -> None:
+    process = start(engine)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(number)
@@ -81,7 +96,7 @@ def test_a_signal_drains_and_says_so(number: int, code: int) -> None:
 
 
 def test_a_second_signal_ends_it_now() -> None:
-    process = start("flows=3, stop_takes=60")
+    process = start("flows=3, stop_takes=60, end=(Phase.DONE, 7, '')")
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
@@ -91,7 +106,7 @@ def test_a_second_signal_ends_it_now() -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert time.monotonic() - began < 3
-    assert process.returncode == 143
+    assert process.returncode == 7
     assert "stops [30.0, 0]" in err
 
 
@@ -157,4 +172,4 @@ def test_a_terminal_that_vanishes_leaves_the_replication_running() -> None:
     time.sleep(1.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 143
+    assert process.wait(20) == 0

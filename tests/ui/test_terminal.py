@@ -85,9 +85,19 @@ def test_quit_twice_ends_it_now(tmp_path: Path) -> None:
         assert "stops=[30.0, 0]" in it.log.read_text()
 
 
+def test_quit_before_everything_is_there_says_so(tmp_path: Path) -> None:
+    with terminal(tmp_path, {"end": ["done", 6, ""]}) as it:
+        started(it)
+        it.key("q")
+        assert it.wait() == 6
+        after = it.seen.rsplit(LEFT_ALTERNATE_SCREEN, 1)[1]
+        assert "interrupted: 14,001 of ~30,203 keys" in after
+        assert "everything was copied" not in after
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_drains_and_restores_the_terminal(tmp_path: Path, number: int, code: int) -> None:
-    with terminal(tmp_path) as it:
+    with terminal(tmp_path, {"end": ["done", 6, ""]}) as it:
         started(it)
         it.process.send_signal(number)
         assert it.wait() == code
@@ -96,12 +106,12 @@ def test_a_signal_drains_and_restores_the_terminal(tmp_path: Path, number: int, 
 
 
 def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
-    with terminal(tmp_path, {"stop_takes": 60}) as it:
+    with terminal(tmp_path, {"stop_takes": 60, "end": ["done", 7, ""]}) as it:
         started(it)
         it.process.send_signal(signal.SIGTERM)
         it.read(5, "Draining")
         it.process.send_signal(signal.SIGTERM)
-        assert it.wait(10) == 143
+        assert it.wait(10) == 7
         assert "stops=[30.0, 0]" in it.log.read_text()
 
 
@@ -116,7 +126,7 @@ def test_hangup_detaches_and_the_replication_goes_on(tmp_path: Path) -> None:
         assert it.beats() > before
         assert "the terminal is gone, the replication goes on without it" in it.log.read_text()
         it.process.send_signal(signal.SIGTERM)
-        assert it.process.wait(15) == 143
+        assert it.process.wait(15) == 0
         text = it.log.read_text()
         assert "stops=[30.0]" in text
         assert re.search(r"stable sync · lag", text)  # the status, in the log
@@ -151,7 +161,7 @@ def test_a_terminal_that_stops_reading_does_not_stop_the_engine(tmp_path: Path) 
         turns = [after - before for before, after in pairwise(counts)]
         assert min(turns) > 10, turns
         it.process.send_signal(signal.SIGTERM)
-        assert it.process.wait(20) == 143  # still nobody reads
+        assert it.process.wait(20) == 0  # still nobody reads
         assert "stops=[30.0]" in it.log.read_text() or "the run has ended" in it.log.read_text()
         assert termios.tcgetattr(it.side)[:4] == it.attributes[:4]
 
@@ -167,7 +177,7 @@ def test_a_display_that_fails_leaves_the_replication_running(tmp_path: Path) -> 
         time.sleep(1.0)
         assert it.beats() > before
         it.process.send_signal(signal.SIGTERM)
-        assert it.wait() == 143
+        assert it.wait() == 0
 
 
 def test_the_end_of_the_run_shows_the_report_until_a_key(tmp_path: Path) -> None:

@@ -266,6 +266,12 @@ def test_a_node_that_is_down_is_marked() -> None:
     assert (node_views([node])[0].glyph, node_views([node])[0].word) == ("■", "down")
 
 
+def test_a_node_that_does_not_answer_is_marked() -> None:
+    node = dataclasses.replace(make_snapshot(60).nodes[0], detail="no answer for 7 s")
+    view = node_views([node])[0]
+    assert (view.glyph, view.role, view.word, view.detail) == ("▲", "warn", "silent", "no answer for 7 s")
+
+
 def test_a_changed_knob_stands_out() -> None:
     snap = make_snapshot(60, knobs=dataclasses.replace(KNOBS, batch_size=3000))
     changed = [s.text for s in tune_line(snap, None, 120) if s.role == "changed"]

@@ -28,7 +28,7 @@ class Counts(Painted):
         row: list[Span] = [Span(" ")]
         for label, number, role in figures:
             row += [Span(f"  {label} ", "label"), Span(f"{fmt.count(number):<9}", role if number else "ok")]
-        where = f"   dead letters are in {snap.dead_letter_file}" if totals.dead_letters else "   nothing was left out"
+        where = f"   dead letters are in {snap.dead_letter_file}" if totals.dead_letters else "   no dead letters"
         return [
             heading("Errors", width, self.glyphs),
             tuple(row),

@@ -9,7 +9,7 @@ from typing import TypeVar
 from textual import events
 
 from df2redis_tui.telemetry.chart import heading
-from df2redis_tui.telemetry.format import Line, Span
+from df2redis_tui.telemetry.format import Line, Span, clean, line_text
 from df2redis_tui.telemetry.glyphs import Glyphs
 from df2redis_tui.telemetry.snapshot import BatchRecord, EventRecord
 from df2redis_tui.tui.state import RecordFilter
@@ -41,6 +41,7 @@ class RecordLog(Painted):
         self.cursor: int | None = None  # seq of the selected record; None follows the newest
         self._known: list[BatchRecord | EventRecord] = []
         self._seen = -1
+        self._looks: object = None  # what the lines depend on that are searched
         self._top = 0
         self._rows = 1
 
@@ -52,15 +53,26 @@ class RecordLog(Painted):
 
     def records(self) -> list[BatchRecord | EventRecord]:
         """Those which pass the filter; only what is new is looked at."""
+        looks = (self.size.width, self.glyphs.name) if self.filter.text else None
+        if looks != self._looks:
+            self._looks = looks
+            self._known, self._seen = [], -1
         every = self._source()
         fresh = list(takewhile(lambda record: record.seq > self._seen, reversed(every)))
         if fresh:
             self._seen = fresh[0].seq
-            self._known.extend(record for record in reversed(fresh) if self.filter.passes(record))
+            self._known.extend(r for r in reversed(fresh) if self.filter.passes(r, self._shown(r)))
         oldest = every[0].seq if every else 0
         while self._known and self._known[0].seq < oldest:
             del self._known[0]
         return self._known
+
+    def _shown(self, record: BatchRecord | EventRecord) -> str:
+        """What a filter's text is looked for in: the line as it is drawn, and its last column whole."""
+        if not self.filter.text:
+            return ""
+        last = record.result if isinstance(record, BatchRecord) else record.text
+        return line_text(self._draw(record, self.size.width, self.glyphs)).rstrip() + "\n" + clean(last)
 
     def depends(self) -> object:
         records = self.records()

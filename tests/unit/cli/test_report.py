@@ -12,7 +12,18 @@ import pytest
 
 from df2redis_tui.errors import Df2RedisError
 from df2redis_tui.telemetry.report import SUMMARY_KEYS, Report
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, Health, Knobs, Phase, SourceInfo, TargetInfo, Totals
+from df2redis_tui.telemetry.snapshot import (
+    Confirmed,
+    EngineSnapshot,
+    Health,
+    Knobs,
+    Phase,
+    SourceInfo,
+    TargetInfo,
+    Totals,
+    Verdict,
+)
+from df2redis_tui.telemetry.verdict import Ending, judge, running
 
 KNOBS = Knobs(2000, 50, 0.05, True, 2_000_000, 64 << 20, 0)
 TOTALS = Totals(
@@ -30,7 +41,10 @@ TOTALS = Totals(
     bytes_out_per_s=0.0,
     keys_copied=900_000,
     keys_by_type=(("string", 800_000), ("hash", 100_000), ("set", 0)),
+    rereads=17,
 )
+ALL = Confirmed(True, 900_000, 900_000, 0, 0, 0, False)
+FILE = "state/dead-letters.jsonl"
 LAST = EngineSnapshot(
     seq=9,
     at=1_700_000_020.5,
@@ -64,7 +78,13 @@ LAST = EngineSnapshot(
     phase_seconds=(("full sync", 10.0), ("stable sync", 5.0), ("full sync", 2.5)),
     dead_letter_file="state/dead-letters.jsonl",
     log_file="log/replicate.log",
+    outcome=judge(ALL, Ending()),
     exit_code=0,
+    failure="",
+    spool_bytes=0,
+    spool_limit=0,
+    checkpoint="",
+    extra=(),
 )
 
 
@@ -72,25 +92,29 @@ def ended(code: int | None, **changes: object) -> EngineSnapshot:
     return dataclasses.replace(LAST, exit_code=code, **changes)  # type: ignore[arg-type]
 
 
+def failed(failure: str, hint: str = "") -> EngineSnapshot:
+    return ended(3, failure=failure, outcome=judge(ALL, Ending(failed=True, advice=hint)))
+
+
 def with_letters(number: int) -> Totals:
     return dataclasses.replace(TOTALS, dead_letters=number)
 
 
-@pytest.mark.parametrize(
-    ("snapshot", "code", "verdict"),
-    [
-        (ended(0), None, "complete"),
-        (ended(0, totals=with_letters(2)), None, "incomplete"),
-        (ended(5), None, "incomplete"),
-        (ended(3, phase=Phase.FAILED), None, "failed"),
-        (ended(None, phase=Phase.FAILED), None, "failed"),
-        (ended(0), 130, "interrupted"),
-        (ended(None), 143, "interrupted"),
-        (ended(None, phase=Phase.FULL_SYNC), None, "running"),
-    ],
-)
-def test_the_verdict(snapshot: EngineSnapshot, code: int | None, verdict: str) -> None:
-    assert Report.of(snapshot, code).verdict == verdict
+def test_the_verdict_is_the_snapshots_whatever_the_exit_code() -> None:
+    interrupted = judge(dataclasses.replace(ALL, snapshot=False, keys=14_001, keys_at_start=30_203), Ending())
+    report = Report.of(ended(6, outcome=interrupted), 143)
+    assert (report.verdict, report.exit_code) == (Verdict.INTERRUPTED, 143)
+    lines = report.as_text(80).splitlines()
+    assert lines[0] == "! Stopped after 20 s, interrupted: 14,001 of ~30,203 keys"
+    assert "  not copied not known: the full sync had not ended" in lines
+    assert report.as_json()["verdict"] == "interrupted"
+    assert report.as_json()["outcome"] == "interrupted: 14,001 of ~30,203 keys"
+
+
+def test_nothing_is_promised_while_it_runs() -> None:
+    report = Report.of(ended(None, phase=Phase.FULL_SYNC, outcome=running(ALL, 0, FILE)))
+    assert report.verdict is Verdict.RUNNING
+    assert "none so far" in report.as_text(80)
 
 
 def test_the_text_answers_what_how_much_and_how_long() -> None:
@@ -100,6 +124,8 @@ def test_the_text_answers_what_how_much_and_how_long() -> None:
         "Dragonfly v1.40.1 at src:6379, 4 FLOWs",
         "valkey 9.1.0 at dst:6379",
         "900,000 in the full sync: string 800,000, hash 100,000",
+        "read again 17 keys",
+        "not copied none",
         "1,000,000 confirmed, 48.8 k/s",
         "full sync 12.5 s, stable sync 5.0 s",
         "3 retries",
@@ -111,20 +137,21 @@ def test_the_text_answers_what_how_much_and_how_long() -> None:
 
 
 def test_a_failure_says_why_and_what_next() -> None:
-    text = Report.of(ended(3, failure="the source closed FLOW 2", hint="start again")).as_text(80)
+    text = Report.of(failed("the source closed FLOW 2", "start again")).as_text(80)
     assert text.startswith("✘ Failed after")
     assert re.search(r"why +the source closed FLOW 2\n +next +start again", text)
 
 
 def test_dead_letters_are_named_with_their_file() -> None:
-    text = Report.of(ended(5, totals=with_letters(1234))).as_text(80)
+    letters = judge(ALL, Ending(dead_letters=1234, dead_letter_file=FILE))
+    text = Report.of(ended(5, totals=with_letters(1234), outcome=letters)).as_text(80)
     assert "1,234 of the keys or commands could not be copied" in text
     assert "1,234 in state/dead-letters.jsonl" in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_the_text_keeps_to_the_width(width: int) -> None:
-    text = Report.of(ended(3, failure="word " * 40)).as_text(width)
+    text = Report.of(failed("word " * 40)).as_text(width)
     assert max(map(len, text.splitlines())) <= width
 
 
@@ -135,7 +162,7 @@ def test_color_adds_codes_only() -> None:
 
 
 def test_text_from_servers_cannot_control_the_terminal() -> None:
-    snapshot = ended(3, failure="x\x1b[2Jy\nz")
+    snapshot = failed("x\x1b[2Jy\nz")
     assert "\x1b" not in Report.of(snapshot).as_text(80)
     assert "\x1b" not in str(Report.of(snapshot).as_json()["failure"])
 

@@ -151,6 +151,15 @@ def test_a_cut_snapshot_block_moves_no_position() -> None:
     assert cut(block(5), 5)[1] is None
 
 
+def test_the_keys_of_a_cut_block_are_counted_once_and_about_where_they_are() -> None:
+    whole = block(10)
+    whole.kinds = {"string": 9, "hash": 1}
+    head, tail = cut(whole, 4)
+    assert tail is not None
+    assert head.kinds == {"string": 3, "hash": 0}
+    assert {kind: head.kinds[kind] + tail.kinds[kind] for kind in whole.kinds} == whole.kinds
+
+
 async def test_the_limit_can_shrink_below_what_is_in_flight() -> None:
     freed: list[int] = []
     limiter = Limiter(3, lambda: freed.append(1))

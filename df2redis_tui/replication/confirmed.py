@@ -1,0 +1,50 @@
+"""What the target of a job has confirmed, gathered from its FLOWs for the verdict."""
+
+from __future__ import annotations
+
+from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.telemetry.snapshot import Confirmed
+
+
+def confirmed(job: JobState) -> Confirmed:
+    """As things stand now."""
+    flows = job.flows
+    return Confirmed(
+        snapshot=snapshot_confirmed(job),
+        keys=sum(sum(state.stats.kinds.values()) for state in flows),
+        keys_at_start=job.source_keys,
+        records_behind=_records_behind(job),
+        commands_waiting=sum(state.commands_waiting() for state in flows),
+        rereads_waiting=sum(state.rereads_waiting() for state in flows),
+        clean_up_due=job.noted.clean_up_due or job.noted.cleaning,
+    )
+
+
+def snapshot_confirmed(job: JobState) -> bool:
+    """Whether the target has the full sync of every FLOW."""
+    return bool(job.flows) and all(state.cut_confirmed for state in job.flows)
+
+
+def as_asked(job: JobState) -> bool:
+    """Whether the run came to what --until or --mode asked for."""
+    return job.complete or (job.settings.mode == "snapshot" and snapshot_confirmed(job))
+
+
+def _records_behind(job: JobState) -> int | None:
+    """None where nobody knows: a FLOW has no position, or the source was not followed when the end was asked for."""
+    reached = as_asked(job)
+    if not job.flows or not (job.followed_to_end or reached):
+        return None
+    behind = [_behind(state, reached) for state in job.flows]
+    known = [number for number in behind if number is not None]
+    return sum(known) if len(known) == len(behind) else None
+
+
+def _behind(state: FlowState, reached: bool) -> int | None:
+    """What the source wrote after the run had come to its goal is nobody's loss."""
+    stats = state.stats
+    if stats.lsn_received is None or stats.lsn_confirmed is None:
+        return None
+    known = stats.lsn_received if reached else max(stats.lsn_received, stats.lsn_source or 0)
+    return max(0, known - stats.lsn_confirmed)

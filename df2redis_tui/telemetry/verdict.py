@@ -1,0 +1,117 @@
+"""The verdict on a run: made here and nowhere else, from what the target has confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from df2redis_tui.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COPIED, EXIT_UNCONFIRMED
+from df2redis_tui.telemetry.format import plural
+from df2redis_tui.telemetry.snapshot import Confirmed, Outcome, Verdict
+
+EXIT_OF: Final = {
+    Verdict.COMPLETE: EXIT_DONE,
+    Verdict.INCOMPLETE: EXIT_NOT_COPIED,
+    Verdict.INTERRUPTED: EXIT_INTERRUPTED,
+    Verdict.UNCONFIRMED: EXIT_UNCONFIRMED,
+}
+
+AGAIN: Final = "run the same command again: it begins the full sync again"
+AS_BEFORE: Final = "run the same command again: it begins where this run did"
+AGAIN_ANYHOW: Final = "run the same command again: it begins where it has to"
+GOES_ON: Final = "run the same command again: it goes on from the last checkpoint on the target"
+NO_CHECKPOINTS: Final = f"{AGAIN} (--no-exactly-once keeps no checkpoints)"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the engine came to its end, and what is known besides the confirmations."""
+
+    failed: bool = False  # by an error
+    refused: bool = False  # that error was something that could not be copied (--on-error stop)
+    advice: str = ""  # of that error
+    cut_short: bool = False  # the drain was ended before it was through
+    as_asked: bool = False  # it came to what --until or --mode asked for
+    dead_letters: int = 0
+    dead_letter_file: str = ""
+    full_sync_begun: bool = False  # by this run: checkpoints of earlier ones are gone
+    checkpoints: bool = True  # --exactly-once
+
+
+def running(confirmed: Confirmed, dead_letters: int, dead_letter_file: str) -> Outcome:
+    """The outcome of a run that has not ended."""
+    letters = _letters(dead_letters, dead_letter_file) or "none so far"
+    return Outcome(Verdict.RUNNING, "", letters, "", confirmed)
+
+
+def judge(confirmed: Confirmed, end: Ending) -> Outcome:
+    """`end` and what was confirmed then, as a verdict."""
+    letters = _letters(end.dead_letters, end.dead_letter_file)
+    missing = missing_text(confirmed)
+    if end.failed:
+        verdict, text = (Verdict.INCOMPLETE, "") if end.refused else (Verdict.FAILED, "")
+        known = "all that was still to come" if end.refused else "not known: it failed before everything was confirmed"
+        return Outcome(verdict, text, _joined(letters, known), end.advice, confirmed)
+    if missing and end.cut_short and confirmed.commands_waiting:
+        waiting = plural(confirmed.commands_waiting, "command")
+        text = f"the drain ran out of time: {waiting} not confirmed, {missing}"
+        known = f"not known: {waiting} were sent or read, and not confirmed"
+        return Outcome(Verdict.UNCONFIRMED, text, _joined(letters, known), _next(confirmed, end), confirmed)
+    if missing:
+        known = f"{missing}, and what the source wrote since" if confirmed.records_behind else missing
+        if not confirmed.snapshot:
+            known = "not known: the full sync had not ended"
+        elif confirmed.records_behind is None:
+            known = "not known: the source was not followed at the end"
+        text = f"interrupted: {missing}"
+        return Outcome(Verdict.INTERRUPTED, text, _joined(letters, known), _next(confirmed, end), confirmed)
+    if end.dead_letters:
+        text = f"{end.dead_letters:,} of the keys or commands could not be copied"
+        return Outcome(Verdict.INCOMPLETE, text, letters, f"they are listed in {end.dead_letter_file}", confirmed)
+    return Outcome(Verdict.COMPLETE, "everything was copied", "none", "", confirmed)
+
+
+def left_behind(confirmed: Confirmed) -> Outcome:
+    """Of an engine that did not end when it had to."""
+    text = "the engine did not end in time"
+    missing = missing_text(confirmed)
+    return Outcome(
+        Verdict.UNCONFIRMED,
+        f"{text}: {missing}" if missing else text,
+        "not known: the engine did not say",
+        AGAIN_ANYHOW,
+        confirmed,
+    )
+
+
+def missing_text(confirmed: Confirmed) -> str:
+    """What is not on the target, in words; "" when nothing is known to be missing."""
+    if not confirmed.snapshot:
+        known = confirmed.keys_at_start
+        return f"{confirmed.keys:,} of {f'~{known:,}' if known is not None else 'an unknown number of'} keys"
+    parts = []
+    if confirmed.records_behind is None:
+        parts.append("an unknown number of records behind")
+    elif confirmed.records_behind:
+        parts.append(f"{plural(confirmed.records_behind, 'record')} behind")
+    elif confirmed.commands_waiting:
+        parts.append(f"{plural(confirmed.commands_waiting, 'command')} not confirmed")
+    if confirmed.rereads_waiting:
+        parts.append(f"{plural(confirmed.rereads_waiting, 'key')} still to be read again")
+    if confirmed.clean_up_due:
+        parts.append("keys of an earlier full sync still to be removed")
+    return ", ".join(parts)
+
+
+def _next(confirmed: Confirmed, end: Ending) -> str:
+    if not confirmed.snapshot:
+        return AGAIN if end.full_sync_begun else AS_BEFORE
+    return GOES_ON if end.checkpoints else NO_CHECKPOINTS
+
+
+def _letters(number: int, file: str) -> str:
+    return f"{number:,} in {file}" if number else ""
+
+
+def _joined(letters: str, known: str) -> str:
+    return f"{letters}, and {known}" if letters else known

@@ -55,6 +55,7 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
         entries=entries,
         arrived=block.arrived,
         tolerant=block.tolerant,
+        too_late=block.too_late,
     )
     tail = Block(
         block.db,
@@ -69,5 +70,6 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
         tolerant=block.tolerant,
         ack_now=block.ack_now,
         kinds=block.kinds,
+        too_late=block.too_late,
     )
     return head, tail

@@ -16,13 +16,14 @@ from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
 from df2redis_tui.replication.ingest import REREADS_MOST, Ingest
+from df2redis_tui.replication.lateness import LATE, in_doubt
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
-from df2redis_tui.target.pending import Overtaken, Pending, decode_command
+from df2redis_tui.target.pending import Overtaken, Pending
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.telemetry.stats import FlowStats, Records
-from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.expiry import DeferredExpiry, ExpiryBudget
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,11 @@ LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the nex
 ACK_BEHIND = 1024  # records (§4.3)
 NEAR = 1.0  # seconds
 
-EXPIRY_CHANGES = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
-
 # What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
 # heals it (§3.9).
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
+# The target does not know this command at all, so which keys it is about is not certain.
+_UNKNOWN = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand")
 
 
 @dataclass(slots=True)
@@ -54,12 +55,13 @@ class FlowState:
         ledger: FlowLedger | None,
         refusals: RefusalPort,
         records: Records,
+        budget: ExpiryBudget | None = None,
     ) -> None:
         self.flow = flow
         self.knobs = knobs
         self.ledger = ledger
         self.refusals = refusals
-        self.expiry = DeferredExpiry()
+        self.expiry = DeferredExpiry(budget)
         self.doubts = Doubts()
         self.stats = FlowStats(flow)
         self.phase = Phase.CONNECTING
@@ -79,7 +81,6 @@ class FlowState:
         self._records = records
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
-        self._trouble_at = 0.0  # monotonic; when the target last held up what had been read before
 
     # What the writer tells
 
@@ -101,14 +102,17 @@ class FlowState:
             kinds = stats.kinds
             for kind, count in batch.kinds.items():
                 kinds[kind] = kinds.get(kind, 0) + count
+        doubts = 0
         for block in batch.blocks:
             if block.commands:
                 ms = (now - block.arrived) * 1000
                 stats.latency.add(ms, len(block.commands))
                 if block.next_lsn or batch.next_lsn:
                     stats.stable_latency.add(ms, len(block.commands))
-                if block.arrived < max(self._trouble_at, now - NEAR):
-                    self._was_late(block)
+                if block.too_late or now - block.arrived > LATE:
+                    doubts += self._was_late(block, now)
+        if doubts:
+            self._carry_on()
         if batch.next_lsn:
             self._moved_to(batch.next_lsn, batch.ack_now)
         if batch.commands:
@@ -125,16 +129,22 @@ class FlowState:
             )
             self._log_flush(batch, now, took)
 
-    def _was_late(self, block: Block) -> None:
-        """The target expires by itself: what the source kept in time may have been gone there (§4.8). What was read
-        while the FLOW was known to be late or held up has been seen to; this was read before."""
-        if self.rereads is None or self.merged or block.tolerant or block.lsns is None:
-            return
-        for command, lsn in zip(block.commands, block.lsns, strict=True):
-            if command.startswith(EXPIRY_CHANGES) and self.rereads.count < REREADS_MOST:
-                key = decode_command(command)[1]
-                if not self.rereads.supersedes(block.db, key, lsn):
-                    self.doubt(Overtaken(block.db, key))
+    def _was_late(self, block: Block, now: float) -> int:
+        """Read again what the target may have ended before this block came to it; returns how much that is."""
+        if self.rereads is None or self.merged or block.lsns is None:
+            return 0
+        wall_ms, found = time.time_ns() // 1_000_000, 0
+        for key, lsn in in_doubt(block, wall_ms, now - block.arrived, self.expiry.ends_at):
+            if not self.rereads.supersedes(block.db, key, lsn):
+                self.doubt(Overtaken(block.db, key), "the target may have expired it before this was applied")
+                found += 1
+        return found
+
+    def _carry_on(self) -> None:
+        """Commands that are on their way may carry on what came in doubt just now."""
+        if self.doubts and self.writer is not None:
+            for overtaken in self.doubts.carried(self.writer.blocks_in_flight()):
+                self.doubt(overtaken)
 
     def _moved_to(self, lsn: int, ack_now: bool) -> None:
         stats = self.stats
@@ -190,9 +200,8 @@ class FlowState:
         if keys and self._superseded(pending, keys):
             self.stats.tolerated += 1
             return
-        if keys and self._may_come_late(pending, batch):
-            for key in keys:
-                self.doubt(Overtaken(pending.db, key))
+        if keys and (self._may_come_late(pending, batch) or self._may_be_gone(pending)):
+            self._read_again(pending, keys, error)
             return
         self.stats.errors += 1
         args = pending.args()
@@ -210,18 +219,37 @@ class FlowState:
             )
         )
 
+    def _may_be_gone(self, pending: Pending) -> bool:
+        """Whether the key can be read again: the source took this command, so its value is right. The target may have
+        had another one, since it expires keys by itself, or because a command before was refused."""
+        readable = self.rereads is not None and not self.merged and not pending.tolerant
+        return readable and bool(pending.lsn) and not pending.error.startswith(_UNKNOWN)
+
+    def _read_again(self, pending: Pending, keys: tuple[bytes, ...], error: str) -> None:
+        for key in keys:
+            self.doubt(Overtaken(pending.db, key), f"the target answered {error}")
+        self._carry_on()
+        name = printable(pending.command.split(b"\r\n", 3)[2])
+        self.stats.tolerated += 1
+        self._records.event("warning", "re-read", f"{name} {printable(keys[0])}: {error}: read again", self.flow)
+        log.warning(
+            "The target refused a command, its keys are read again",
+            extra={"fields": {"flow": self.flow, "command": name, "key": printable(keys[0]), "error": error}},
+        )
+
     def found_nothing(self, pending: Pending) -> None:
-        """The source changes the expiry of a key that it has: the target expired it too early (§4.8)."""
+        """The source changes the expiry of a key that it has, or copies it: the target expired it too early (§4.8)."""
         lsn = pending.lsn
         if pending.tolerant:
             self._reread_after_full_sync(pending)
         if self.rereads is None or self.merged or pending.tolerant or not lsn or lsn < self.missed_until():
             return  # what the source did while nobody followed is seen to as it is read
-        name, key = pending.args()[:2]
-        if name == b"PERSIST" and (self.ingest is None or not self.ingest.persist_tells):
+        if pending.args()[0] == b"PERSIST" and (self.ingest is None or not self.ingest.persist_tells):
             return
-        if not self.rereads.supersedes(pending.db, key, lsn):
-            self.doubt(Overtaken(pending.db, key))
+        for key in pending.names():
+            if not self.rereads.supersedes(pending.db, key, lsn):
+                self.doubt(Overtaken(pending.db, key), "it was gone on the target when its expiry was changed")
+        self._carry_on()
 
     def _reread_after_full_sync(self, pending: Pending) -> None:
         """The key may have expired on the target before its time was changed: a full sync may take long."""
@@ -244,11 +272,12 @@ class FlowState:
         """Where the source was when this session resumed; 0 = it did not, or nobody knows."""
         return self.ingest.missed_until if self.ingest is not None else 0
 
-    def doubt(self, overtaken: Overtaken) -> None:
+    def doubt(
+        self, overtaken: Overtaken, reason: str = "commands on it may not have been applied in their order"
+    ) -> None:
         db, key = overtaken.db, overtaken.key
         if self.ingest is not None:
             self.doubts.add(db, key, self.ingest.position)
-        reason = "commands on it may not have been applied in their order"
         if self.merged:
             self.refusals.refuse(
                 Refusal(db, key, "order", f"{reason}, and its database is not known", self.flow, None, b"")
@@ -257,7 +286,6 @@ class FlowState:
             self.rereads.request(db, (key,), reason)
 
     def retrying(self, batch: Batch, commands: int, reason: str) -> None:
-        self._trouble_at = time.monotonic()
         self._records.event(
             "warning", "retry", f"batch #{batch.number}: {commands} commands again: {reason}", self.flow
         )
@@ -271,7 +299,6 @@ class FlowState:
 
     def lane_changed(self, node: str, state: str) -> None:
         self.lane_states[node] = state
-        self._trouble_at = time.monotonic()
         if state not in ("connected", "closed"):
             self._records.event("warning", "reconnect", f"target {node}: {state}", self.flow)
             log.warning("Target connection lost", extra={"fields": {"flow": self.flow, "node": node, "reason": state}})
@@ -334,6 +361,10 @@ class FlowState:
     def lag_seconds(self) -> float:
         """Age of the oldest record that is not applied yet, read or unread."""
         return max(self.oldest_wait(), self.unread_for())
+
+    def end_to_end_lag(self) -> float:
+        """How much later than on the source a record read now may take effect, as far as is known."""
+        return self.oldest_wait() + self.unread_for()
 
     def near(self) -> bool:
         """Nothing waits for long between the source and the target."""

@@ -23,6 +23,7 @@ from df2redis_tui.replication.targets import ledger_of, resumer_of
 from df2redis_tui.streams import RespConnection
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
+from df2redis_tui.translate.expiry import ExpiryBudget
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
@@ -38,6 +39,7 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
             state.writer.stop()
     job.noted.saw_flows(len(job.flows))
     job.flows = []
+    budget = ExpiryBudget()
     for flow in range(greeting.flows):
         knobs = FlowKnobs(
             tuning.batch_size or default_batch_size(caps.cluster),
@@ -48,7 +50,7 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
             tuning.channel_bytes or default_channel_bytes(greeting.flows),
         )
         ledger = ledger_of(job.settings, job.keys, flow, greeting.flows, job.run_id)
-        state = FlowState(flow, knobs, ledger, job.dead_letters, job.records)
+        state = FlowState(flow, knobs, ledger, job.dead_letters, job.records, budget)
         state.writer = Writer(
             flow,
             job.target.router,
@@ -139,8 +141,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         session,
         release=greeting.release,
         is_near=state.near,
-        lag=state.lag_seconds,
-        held_up=lambda: job.gate.closed or bool(state.writer is not None and state.writer.status),
+        lag=state.end_to_end_lag,
     )
     return state.ingest
 

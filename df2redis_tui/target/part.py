@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from df2redis_tui.pipeline.batch import Batch
 
 # Of these the reply 0 says that there is no such key (or that it had no TTL).
-LOOKED_AT = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
+LOOKED_AT = (
+    b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n", b"*3\r\n$4\r\nCOPY\r\n", b"*4\r\n$4\r\nCOPY\r\n"
+)  # fmt: skip
 
 # Marks in a part's layout, where a reply belongs to no command.
 MULTI, EXTRA, EXEC = -1, -2, -3

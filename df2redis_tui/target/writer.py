@@ -133,6 +133,10 @@ class Writer:
                 return block.arrived
         return 0.0
 
+    def blocks_in_flight(self) -> list[Block]:
+        """What was sent and is not confirmed, in order."""
+        return [block for batch, _ in self._in_flight for block in batch.blocks]
+
     def _post(self, batch: Batch, blocks: list[Block]) -> list[Part]:
         self._seq += 1
         batch.seq = self._seq

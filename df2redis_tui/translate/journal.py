@@ -228,6 +228,7 @@ class JournalTranslator:
 
     def _record(self, args: Args) -> None:
         to = self._to
+        to.ends_ms = 0
         name = args[0].upper()
         if to.old is not None and name not in IGNORED and not to.clears_old(args):
             return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -69,5 +71,88 @@ def test_gone_on_the_target_although_the_source_prolongs_it(trial: Begin) -> Non
             key = f"session:{number}"
             assert client.persist(key) if number % 2 else client.pexpire(key, 40_000)
         wait_until(lambda: it.source.compare(it.target.endpoint).missing == 0)
+    it.finish()
+    it.assert_resumed()
+
+
+@contextlib.contextmanager
+def stalled(it: Trial) -> Iterator[None]:
+    """The target's servers stand still; what is sent to them waits."""
+    for server in it.target.servers:
+        server.process.send_signal(signal.SIGSTOP)
+    yield
+    for server in it.target.servers:
+        server.process.send_signal(signal.SIGCONT)
+
+
+def use_in_time(client: redis.Redis, n: int) -> None:
+    """What an application does with keys of 3 s while they live; each fails or does nothing where the key is gone."""
+    client.lset(f"brief:list:{n}", 0, "x")
+    client.xgroup_create(f"brief:stream:{n}", "group", 0)
+    client.rename(f"brief:old:{n}", f"brief:new:{n}")
+    client.persist(f"brief:kept:{n}")
+    client.copy(f"brief:from:{n}", f"brief:to:{n}")
+    client.incr(f"brief:count:{n}")
+    client.hset(f"brief:hash:{n}", "second", 2)
+    client.append(f"brief:text:{n}", "def")
+    client.sunionstore(f"brief:union:{n}", f"brief:set:{n}")
+    for kind in ("list", "stream", "new", "to", "count", "hash", "text"):
+        client.pexpire(f"brief:{kind}:{n}", 400_000)
+
+
+KINDS_USED = ("list", "stream", "old", "kept", "from", "count", "hash", "text", "set")
+
+
+def begin_short(client: redis.Redis, n: int, ttl_ms: int = 3_000) -> None:
+    client.rpush(f"brief:list:{n}", "a", "b")
+    client.xadd(f"brief:stream:{n}", {"f": 1})
+    for kind in ("old", "kept", "from"):
+        client.set(f"brief:{kind}:{n}", kind)
+    client.incrby(f"brief:count:{n}", 41)
+    client.hset(f"brief:hash:{n}", "first", 1)
+    client.set(f"brief:text:{n}", "abc")
+    client.sadd(f"brief:set:{n}", "m")
+    for kind in KINDS_USED:
+        client.pexpire(f"brief:{kind}:{n}", ttl_ms)
+
+
+@both_targets
+def test_a_target_that_stands_still_longer_than_keys_have_to_live(trial: Begin) -> None:
+    it = trial(rate=200, flushes=False)
+    it.start()
+    with it.source.client(0) as client:
+        for n in range(5):
+            begin_short(client, n)
+        it.source.wait_level()
+        began = time.monotonic()
+        with stalled(it):
+            time.sleep(1.0)
+            for n in range(5):
+                use_in_time(client, n)
+            time.sleep(6.0 - (time.monotonic() - began))
+        it.source.wait_level()
+        assert client.lrange("brief:list:0", 0, -1) == [b"x", b"b"]
+    it.finish()
+    it.assert_resumed()
+
+
+@both_targets
+def test_what_the_target_refuses_because_it_expired_the_key_is_read_again(trial: Begin) -> None:
+    """As after a standstill of any length: the keys are gone when the commands come."""
+    it = trial("--on-error", "stop", rate=200, flushes=False)
+    it.start()
+    with it.source.client(0) as client:
+        for n in range(5):
+            begin_short(client, n, 600_000)
+        it.source.wait_level()
+        for server in it.target.servers:
+            with server.client() as target:
+                for kind in ("list", "stream", "old", "kept"):
+                    for key in target.keys(f"brief:{kind}:*"):
+                        target.delete(key)
+        for n in range(5):
+            use_in_time(client, n)
+        wait_until(lambda: it.source.compare(it.target.endpoint).missing == 0)
+        assert client.lrange("brief:list:0", 0, -1) == [b"x", b"b"]
     it.finish()
     it.assert_resumed()

@@ -28,8 +28,6 @@ async def end_session(job: JobState, keep: bool) -> None:
             dispatcher.channel.close()
         if state.spool is not None:
             state.spool.drop()
-        if state.rereads is not None:
-            await state.rereads.aclose()
     while job.fatal is None and not job.hurry and not all(_drained(job, state) for state in job.flows):
         await anyio.sleep(0.005)
 

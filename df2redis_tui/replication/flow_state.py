@@ -15,7 +15,7 @@ from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
-from df2redis_tui.replication.ingest import REREADS_MOST, Ingest
+from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.lateness import LATE, in_doubt
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the next line
 ACK_BEHIND = 1024  # records (§4.3)
 NEAR = 1.0  # seconds
+SAY_AGAIN = 30.0  # seconds
 
 # What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
 # heals it (§3.9).
@@ -81,6 +82,7 @@ class FlowState:
         self._records = records
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
+        self._said_unverified = 0.0
 
     # What the writer tells
 
@@ -136,7 +138,7 @@ class FlowState:
         wall_ms, found = time.time_ns() // 1_000_000, 0
         for key, lsn in in_doubt(block, wall_ms, now - block.arrived, self.expiry.ends_at):
             if not self.rereads.supersedes(block.db, key, lsn):
-                self.doubt(Overtaken(block.db, key), "the target may have expired it before this was applied")
+                self._expired(block.db, key, "the target may have expired it before what changed it was applied")
                 found += 1
         return found
 
@@ -248,13 +250,14 @@ class FlowState:
             return
         for key in pending.names():
             if not self.rereads.supersedes(pending.db, key, lsn):
-                self.doubt(Overtaken(pending.db, key), "it was gone on the target when its expiry was changed")
+                self._expired(pending.db, key, "it was gone on the target when its expiry was changed")
         self._carry_on()
 
     def _reread_after_full_sync(self, pending: Pending) -> None:
         """The key may have expired on the target before its time was changed: a full sync may take long."""
-        if self.rereads is not None and not self.merged and self.rereads.count < REREADS_MOST:
-            self.rereads.request(pending.db, pending.names(), "its expiry was changed when it was gone on the target")
+        if self.rereads is not None and not self.merged:
+            for key in pending.names():
+                self._expired(pending.db, key, "its expiry was changed when it was gone on the target")
 
     def _superseded(self, pending: Pending, keys: tuple[bytes, ...]) -> bool:
         rereads = None if self.merged else self.rereads
@@ -284,6 +287,28 @@ class FlowState:
             )
         elif self.rereads is not None:
             self.rereads.request(db, (key,), reason)
+
+    def _expired(self, db: int, key: bytes, reason: str) -> None:
+        """As `doubt`, of keys that may be so many that not all of them can be read again."""
+        if self.rereads is not None and self.rereads.doubt(db, key, reason):
+            if self.ingest is not None:
+                self.doubts.add(db, key, self.ingest.position)
+            return
+        stats, now = self.stats, time.monotonic()
+        stats.unverified += 1
+        if stats.unverified == 1 or now - self._said_unverified >= SAY_AGAIN:
+            self._said_unverified = now
+            text = f"{stats.unverified:,} keys may have expired on the target too early: compare both sides when done"
+            self._records.event("error", "unverified", text, self.flow)
+            log.error(
+                "Too many keys in doubt",
+                extra={"fields": {"flow": self.flow, "keys": stats.unverified, "key": printable(key)}},
+            )
+
+    def unreadable(self, db: int, key: bytes, why: str) -> None:
+        """This key can't be read again. Raises NotCopied under the policy `stop`."""
+        position = self.ingest.position if self.ingest is not None else None
+        self.refusals.refuse(Refusal(db, key, "journal record", why, self.flow, position, b""))
 
     def retrying(self, batch: Batch, commands: int, reason: str) -> None:
         self._records.event(
@@ -344,9 +369,7 @@ class FlowState:
         """Whether keys wait for a re-read, or for their re-read value's confirmation."""
         if self.resume_rereads or (self.rereads is not None and self.rereads.active):
             return True
-        return (
-            self.rereads is not None and bool(self.rereads.open_at(self.stats.lsn_confirmed or 0)) and not self._quiet()
-        )
+        return self.rereads is not None and self.rereads.unconfirmed and not self._quiet()
 
     def _quiet(self) -> bool:
         """Nothing read is unconfirmed."""

@@ -29,6 +29,7 @@ from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
 from df2redis_tui.pipeline.block import Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.replication.rereading import Rereading
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
@@ -36,7 +37,7 @@ from df2redis_tui.translate.expiry import DeferredExpiry, hold_ms
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slots_of
 from df2redis_tui.translate.quirks import Quirks
-from df2redis_tui.translate.refusals import Refusal, RefusalPort
+from df2redis_tui.translate.refusals import RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
 from df2redis_tui.translate.rewriter import true_expiry_command
 from df2redis_tui.translate.snapshot import SnapshotTranslator
@@ -44,7 +45,6 @@ from df2redis_tui.translate.snapshot import SnapshotTranslator
 IDLE = 1.0  # seconds
 REREAD_AGAIN = 0.05  # seconds
 LAG_HALVES_IN = 30.0  # seconds; keys are held with regard to the largest lag of late
-REREADS_MOST = 10_000  # keys of a FLOW whose values may wait in memory for reasons of expiry
 EXPIRY_CHANGES = frozenset({b"PERSIST", b"PEXPIREAT", b"PEXPIRE", b"EXPIREAT", b"EXPIRE", b"GETEX"})
 EXPIRIES_PER_BLOCK = 1024
 LOOKED_AT_PER_MS = 20  # remembered expiries: of 100,000 every five seconds, that takes some 15 ms
@@ -87,6 +87,7 @@ class Ingest:
         channel: Channel,
         translators: Translators,
         rereads: Rereads,
+        rereading: Rereading,
         stats: FlowStats,
         events: IngestEvents,
         *,
@@ -101,6 +102,7 @@ class Ingest:
         self._channel = channel
         self._translate = translators
         self._rereads = rereads
+        self._rereading = rereading
         self._stats = stats
         self._events = events
         self._release = release
@@ -147,13 +149,15 @@ class Ingest:
 
     async def journal(self, next_lsn: int, first: bytes, spool: Spool | None = None) -> None:
         """Follow the journal from `next_lsn`, read through `spool` where there is one. Ends only by an exception."""
-        receive = spool.receive if spool is not None else self._connection.receive
         self._position = self._stats.lsn_received = next_lsn
         self._events.cut_reached(self.flow, next_lsn)
         await self._deliver(Block(0, [], next_lsn=next_lsn, arrived=time.monotonic(), ack_now=True))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._rereading.run)
+            await self._follow(first, spool.receive if spool is not None else self._connection.receive)
+
+    async def _follow(self, data: bytes | None, receive: Callable[[], Awaitable[bytes]]) -> None:
         decoder = JournalDecoder(self.flow)
-        await self._reread()
-        data: bytes | None = first
         looked = time.monotonic()
         while True:
             now = time.monotonic()
@@ -165,7 +169,7 @@ class Ingest:
                 looked = now
                 await self._write_due_expiries()
             if self._rereads.active:
-                await self._reread()
+                await self._write_reread(time.monotonic())
             if data and len(data) < SMALL_READ and time.monotonic() - now < SOON:
                 # Small reads in quick succession: let a few records gather, each read costs as much as many records.
                 await anyio.sleep(SOON)
@@ -200,7 +204,7 @@ class Ingest:
             await self._values(run, arrived)
         return offset
 
-    async def _values(self, records: list[SnapshotRecord], arrived: float) -> None:
+    async def _values(self, records: list[SnapshotRecord], arrived: float, *, again: bool = False) -> None:
         translator = self._translate.snapshot
         try:
             blocks = translator.translate(records, _now_ms(), self._hold_ms(), arrived)
@@ -209,6 +213,8 @@ class Ingest:
                 await self._deliver(block)
             raise
         for block in blocks:
+            if again:
+                block.kinds = {}  # these count the keys of the full sync
             await self._deliver(block)
 
     async def _blob(self, entries: list[Entry], arrived: float) -> None:
@@ -231,7 +237,7 @@ class Ingest:
                 )
             if isinstance(item, Reread):
                 # Asked once the journal has positions; until then records of these keys are dropped.
-                self._rereads.request(item.db, item.keys, item.reason)
+                self._rereads.request(item.db, item.keys, item.reason, item.lsn)
             else:
                 item.next_lsn = 0
                 await self._deliver(item)
@@ -266,7 +272,6 @@ class Ingest:
             self._stats.lsn_received = self._position
         if self._rereads.active:
             await self._write_reread(arrived)
-            await self._reread()
 
     async def _translated(self, entries: list[Entry], first_lsn: int, arrived: float) -> None:
         if not entries:
@@ -285,7 +290,7 @@ class Ingest:
         )
         for item in items:
             if isinstance(item, Reread):
-                self._rereads.request(item.db, item.keys, item.reason)
+                self._rereads.request(item.db, item.keys, item.reason, item.lsn)
                 continue
             if isinstance(item, Global):
                 self._rereads.forget(item.db if item.args[0].upper() == b"FLUSHDB" else None)
@@ -298,19 +303,8 @@ class Ingest:
         for entry in entries:
             if entry.args and len(entry.args) > 1 and entry.args[0].upper() in EXPIRY_CHANGES:
                 key = entry.args[1]
-                if expiry.ends_at(0 if cluster else entry.db, key) is None and self._rereads.count < REREADS_MOST:
+                if expiry.ends_at(0 if cluster else entry.db, key) is None:
                     self._rereads.request(entry.db, (key,), "its expiry was changed while nothing was applied")
-
-    async def _reread(self) -> None:
-        """Ask for what is to be read again, and write what is due at once."""
-        while self._rereads.unresolved:
-            for db, key, why in await self._rereads.ask():
-                self._translate.refusals.refuse(Refusal(db, key, "journal record", why, self.flow, self._position, b""))
-            before = self._rereads.active
-            await self._write_reread(time.monotonic())
-            if before and self._rereads.unresolved:
-                continue
-            break
 
     async def _write_reread(self, arrived: float) -> None:
         for db, key, value in self._rereads.due(self._position):
@@ -318,7 +312,8 @@ class Ingest:
                 self._translate.expiry.cancel(0 if self._translate.caps.cluster else db, key)
                 await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
             else:
-                await self._values([value], arrived)
+                await self._values([value], arrived, again=True)
+            self._stats.rereads += 1
 
     async def _write_due_expiries(self) -> None:
         """Hold what will end soon; once the FLOW has caught up, write the true times that are due (§4.8)."""

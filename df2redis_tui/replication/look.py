@@ -299,10 +299,13 @@ class Look:
                     ("latency p50", f"{quantiles[0]:.1f} ms"),
                     ("latency p99", f"{quantiles[1]:.1f} ms"),
                 ]
-        rereads = sum(state.rereads.done for state in self._job.flows if state.rereads is not None)
+        rereads = sum(state.stats.rereads for state in self._job.flows)
+        unverified = sum(state.stats.unverified for state in self._job.flows)
         gaps = sum(state.stats.lsn_gaps for state in self._job.flows)
         if rereads:
             found.append(("rereads", str(rereads)))
+        if unverified:
+            found.append(("unverified", str(unverified)))
         if gaps:
             found.append(("lsn_gaps", str(gaps)))
         return tuple(found)

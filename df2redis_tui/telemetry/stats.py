@@ -83,6 +83,8 @@ class FlowStats:
     redirects: int = 0
     errors: int = 0
     tolerated: int = 0
+    rereads: int = 0  # keys that were read again from the source
+    unverified: int = 0  # keys in doubt that were not: there were too many
     lsn_gaps: int = 0
     lsn_received: int | None = None
     lsn_confirmed: int | None = None

@@ -103,7 +103,7 @@ def use_in_time(client: redis.Redis, n: int) -> None:
 KINDS_USED = ("list", "stream", "old", "kept", "from", "count", "hash", "text", "set")
 
 
-def begin_short(client: redis.Redis, n: int, ttl_ms: int = 3_000) -> None:
+def begin_short(client: redis.Redis, n: int, ttl_ms: int) -> None:
     client.rpush(f"brief:list:{n}", "a", "b")
     client.xadd(f"brief:stream:{n}", {"f": 1})
     for kind in ("old", "kept", "from"):
@@ -122,11 +122,16 @@ def test_a_target_that_stands_still_longer_than_keys_have_to_live(trial: Begin) 
     it.start()
     with it.source.client(0) as client:
         for n in range(5):
-            begin_short(client, n)
+            begin_short(client, n, 600_000)
         it.source.wait_level()
         began = time.monotonic()
+        with client.pipeline(transaction=False) as pipe:
+            for kind in KINDS_USED:
+                for n in range(5):
+                    pipe.pexpire(f"brief:{kind}:{n}", 3_000)
+            assert all(pipe.execute())
+        time.sleep(0.3)
         with stalled(it):
-            time.sleep(1.0)
             for n in range(5):
                 use_in_time(client, n)
             time.sleep(6.0 - (time.monotonic() - began))

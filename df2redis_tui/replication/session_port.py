@@ -89,7 +89,11 @@ class SessionPort:
         job = self._job
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
-            keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]
+            keys = [
+                key
+                for flow in range(job.noted.flows)
+                for key in (job.keys.flow(flow), job.keys.batches(flow), job.keys.rereads(flow))
+            ]
             with contextlib.ExitStack() as counting_anew:
                 for state in job.flows:
                     if state.ledger is not None:

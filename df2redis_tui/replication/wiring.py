@@ -100,7 +100,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         rereads.request(db, (key,), "a re-read was under way when the session ended")
     if state.ledger is not None:
         state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
-        state.ledger.rereads = lambda position: rereads.open_keys()
+        state.ledger.rereads = rereads
         dispatcher.before_dispatch = resumer_of(job.target, state.ledger, state.missed_until, state.doubt)
     route = job.target.router.cluster
     snapshot = SnapshotTranslator(

@@ -19,8 +19,8 @@ EXEC_WIRE = encode("EXEC")
 class Ledger(Protocol):
     """Remembers on the target what was applied, so that a lost connection leaves no doubt (one per FLOW)."""
 
-    def checkpoint(self, batch: Batch) -> bytes | None:
-        """The command that records this batch as applied; None when none is due."""
+    def checkpoint(self, batch: Batch) -> list[bytes]:
+        """The commands that record this batch as applied; none when that is not due."""
         ...
 
     def posted(self, next_lsn: int) -> None:
@@ -117,8 +117,8 @@ def whole_part(
     A transaction begins and ends in the base database, so that one which did not run leaves the lane where it is said
     to be. None when there is nothing to send.
     """
-    checkpoint = ledger.checkpoint(batch) if ledger is not None else None
-    if len(blocks) == 1 and checkpoint is None and blocks[0].db + base_db == lane.db and blocks[0].commands:
+    checkpoint = ledger.checkpoint(batch) if ledger is not None else []
+    if len(blocks) == 1 and not checkpoint and blocks[0].db + base_db == lane.db and blocks[0].commands:
         commands = blocks[0].commands
         return Part(batch, node, commands, b"".join(commands), len(commands))
     commands = []
@@ -131,8 +131,8 @@ def whole_part(
             layout.append(EXTRA)
             lane.db = db
 
-    transaction = checkpoint is not None and any(block.commands for block in blocks)
-    if checkpoint is not None:
+    transaction = bool(checkpoint) and any(block.commands for block in blocks)
+    if checkpoint:
         select(base_db)
     if transaction:
         wires.append(MULTI_WIRE)
@@ -144,10 +144,10 @@ def whole_part(
             commands.extend(block.commands)
             wires.extend(block.commands)
             layout.extend(range(first, len(commands)))
-    if checkpoint is not None:
+    if checkpoint:
         select(base_db)
-        wires.append(checkpoint)
-        layout.append(EXTRA)
+        wires += checkpoint
+        layout += [EXTRA] * len(checkpoint)
     if transaction:
         assert ledger is not None
         wires.append(ledger.counting)

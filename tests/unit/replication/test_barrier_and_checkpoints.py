@@ -6,9 +6,11 @@ import anyio
 import pytest
 
 from df2redis_tui.errors import SourceError
+from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.barrier import GlobalBarrier
-from df2redis_tui.replication.checkpoint import Checkpoint, FlowLedger, JobKeys
+from df2redis_tui.replication.checkpoint import Checkpoint, FlowLedger, JobKeys, Key, key_of
+from df2redis_tui.target.pending import decode_command
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +76,58 @@ async def test_the_count_of_batches_may_go_while_connections_are_repaired() -> N
 def test_a_checkpoint_reads_back_as_it_was_written() -> None:
     ledger = FlowLedger(JobKeys("df2redis", "job"), 3, 8, "run")
     ledger.begin("m" * 40, 0)
-    ledger.rereads = lambda position: [(1, b"a\x00b")]
     value = ledger.record(77).split(b"\r\n")[-2]
-    found = Checkpoint.parse(value)
-    assert found == Checkpoint("m" * 40, 8, 3, 77, "run", 0, ((1, b"a\x00b"),), batches=0)
+    assert Checkpoint.parse(value) == Checkpoint("m" * 40, 8, 3, 77, "run", 0, batches=0)
+
+
+class Open:
+    """Keys to be read again."""
+
+    def __init__(self) -> None:
+        self.keys: set[Key] = set()
+        self.added: list[Key] = []
+        self.removed: list[Key] = []
+
+    def open_keys(self) -> list[Key]:
+        return sorted(self.keys)
+
+    def changes(self) -> tuple[list[Key], list[Key]]:
+        found = self.added, self.removed
+        self.added, self.removed = [], []
+        return found
+
+
+def test_keys_to_be_read_again_are_written_as_they_change_and_all_of_them_once_something_failed() -> None:
+    ledger, rereads = FlowLedger(JobKeys("df2redis", "job"), 3, 8, "run"), Open()
+    ledger.rereads = rereads
+    ledger.begin("m" * 40, 7)
+    rereads.keys = {(0, b"a"), (1, b"b:\x00")}
+    rereads.added = [(0, b"a")]
+
+    def sent() -> list[list[bytes]]:
+        batch = Batch(3, 1, [], 1, 1, 1, 0.0, next_lsn=9)
+        return [decode_command(wire) for wire in ledger.checkpoint(batch)[1:]]
+
+    name = b"df2redis:job:rereads:3"
+    whole = [[b"DEL", name], [b"SADD", name, b"0:a", b"1:b:\x00"]]
+    assert sent() == whole
+    assert sent() == []
+    rereads.added, rereads.removed = [(0, b"c")], [(0, b"a")]
+    assert sent() == [[b"SADD", name, b"0:c"], [b"SREM", name, b"0:a"]]
+    rereads.removed = [(0, b"a")]
+    ledger.name_all()
+    assert sent() == whole
+    assert [key_of(member) for member in (b"0:a", b"1:b:\x00", b"x", b"x:y")] == [(0, b"a"), (1, b"b:\x00"), None, None]
+
+
+def test_ten_thousand_keys_to_be_read_again_cost_a_batch_nothing() -> None:
+    ledger, rereads = FlowLedger(JobKeys("df2redis", "job"), 3, 8, "run"), Open()
+    ledger.rereads = rereads
+    ledger.begin("m" * 40, 7)
+    rereads.keys = {(0, b"key:%d" % number) for number in range(10_000)}
+    batch = Batch(3, 1, [], 1, 1, 1, 0.0, next_lsn=9)
+    assert sum(map(len, ledger.checkpoint(batch))) > 100_000
+    assert sum(map(len, ledger.checkpoint(batch))) < 500
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"x", b"[]", b'{"lsn": 1}', b'{"master": 1, "flows": "x"}'])

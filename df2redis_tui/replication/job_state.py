@@ -65,6 +65,7 @@ class JobState:
         self.stopping = False
         self.complete = False
         self.hurry = False  # give up draining
+        self.caught_up_at_end = False  # all that was read last, and with it true expiry times, was to reach the target
         self._phase_started = time.monotonic()
         self.barrier: GlobalBarrier | None = None
         self.ownership = Ownership(1)

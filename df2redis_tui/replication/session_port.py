@@ -87,6 +87,7 @@ class SessionPort:
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job
+        job.noted.held_before = False  # every value is written anew
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
             keys = [

@@ -161,3 +161,30 @@ def test_what_the_target_refuses_because_it_expired_the_key_is_read_again(trial:
         assert client.lrange("brief:list:0", 0, -1) == [b"x", b"b"]
     it.finish()
     it.assert_resumed()
+
+
+def expiry_of(it: Trial, key: str) -> int:
+    """Unix ms, asked of the server that has the key's slot."""
+    for server in it.target.servers:
+        with server.client() as client, contextlib.suppress(redis.ResponseError):
+            return int(client.pexpiretime(key))
+    raise AssertionError(key)
+
+
+@both_targets
+def test_what_a_killed_run_has_held_gets_its_true_time_from_the_next_one(trial: Begin) -> None:
+    it = trial(rate=200, flushes=False)
+    it.start()
+    with it.source.client(0) as client:
+        client.set("short", 1, ex=50)
+        client.set("long", 1, ex=5_000)
+        client.set("kept", 1)
+        it.source.wait_level()
+        it.kill()
+        it.start()
+        it.finish()
+        ends = {key: client.pexpiretime(key) for key in ("short", "long", "kept")}
+    assert expiry_of(it, "short") == ends["short"] > 0
+    assert expiry_of(it, "long") == ends["long"]
+    assert expiry_of(it, "kept") == ends["kept"] == -1
+    it.assert_resumed()

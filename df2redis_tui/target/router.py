@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from df2redis_tui.errors import TargetLost
@@ -100,6 +101,10 @@ class Router(Protocol):
         """How many transactions did not run (none on a cluster, where the guards tell). Nothing may be in flight."""
         ...
 
+    async def repaired(self, ledger: Ledger) -> None:
+        """No more questions for now: close what was opened to ask them."""
+        ...
+
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
         """Send those commands whose slot is on its way between nodes one at a time; returns the others."""
         ...
@@ -173,6 +178,7 @@ class StandaloneRouter:
         self._node = node
         self._base_db = base_db
         self._connect = connect
+        self._asking: dict[Ledger, RespConnection] = {}  # while a FLOW is repaired
 
     @property
     def nodes(self) -> list[str]:
@@ -191,26 +197,30 @@ class StandaloneRouter:
         return [part] if part is not None else []
 
     async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
-        connection = await self._connect(self._node)
-        try:
-            applied = await ledger.applied_seq(connection)
-        except PeerLost as lost:
-            raise TargetLost(f"target {self._node}: {lost}") from None
-        finally:
-            await connection.aclose()
-        if batch.seq <= applied:
+        if batch.seq <= await self._ask(ledger, ledger.applied_seq):
             for pending in todo:
                 if pending.fate is Fate.UNKNOWN:
                     pending.fate = Fate.APPLIED
         return []
 
     async def missing(self, ledger: Ledger) -> int:
-        connection = await self._connect(self._node)
+        return await self._ask(ledger, ledger.missing)
+
+    async def _ask(self, ledger: Ledger, what: Callable[[RespConnection], Awaitable[int]]) -> int:
+        connection = self._asking.get(ledger)
+        if connection is None:
+            connection = self._asking[ledger] = await self._connect(self._node)
         try:
-            return await ledger.missing(connection)
+            return await what(connection)
         except PeerLost as lost:
+            await self.repaired(ledger)
             raise TargetLost(f"target {self._node}: {lost}") from None
-        finally:
+        except BaseException:
+            await self.repaired(ledger)
+            raise
+
+    async def repaired(self, ledger: Ledger) -> None:
+        if (connection := self._asking.pop(ledger, None)) is not None:
             await connection.aclose()
 
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:

@@ -250,6 +250,14 @@ class Writer:
             await self._progress.wait()
 
     async def _repair(self) -> None:
+        try:
+            await self._apply_what_was_not()
+        finally:
+            if self._ledger is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._router.repaired(self._ledger)
+
+    async def _apply_what_was_not(self) -> None:
         await self._quiesce()
         work = [(batch, review(batch.blocks, parts)) for batch, parts in self._in_flight]
         out_of_order = any(_is_due_again(p) for _, fates in work for p in fates)

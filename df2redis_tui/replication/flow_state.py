@@ -16,7 +16,7 @@ from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
 from df2redis_tui.replication.ingest import Ingest
-from df2redis_tui.replication.lateness import LATE, in_doubt
+from df2redis_tui.replication.lateness import LATE, fields_in_doubt, in_doubt
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.target.pending import Overtaken, Pending
@@ -111,8 +111,9 @@ class FlowState:
                 stats.latency.add(ms, len(block.commands))
                 if block.next_lsn or batch.next_lsn:
                     stats.stable_latency.add(ms, len(block.commands))
-                if block.too_late or now - block.arrived > LATE:
-                    doubts += self._was_late(block, now)
+                waited = now - block.arrived
+                if block.too_late or waited > LATE or (self.expiry.with_fields and waited > NEAR):
+                    doubts += self._was_late(block, waited)
         if doubts:
             self._carry_on()
         if batch.next_lsn:
@@ -131,16 +132,18 @@ class FlowState:
             )
             self._log_flush(batch, now, took)
 
-    def _was_late(self, block: Block, now: float) -> int:
+    def _was_late(self, block: Block, waited: float) -> int:
         """Read again what the target may have ended before this block came to it; returns how much that is."""
-        if self.rereads is None or self.merged or block.lsns is None:
+        if self.rereads is None or block.lsns is None:
             return 0
-        wall_ms, found = time.time_ns() // 1_000_000, 0
-        for key, lsn in in_doubt(block, wall_ms, now - block.arrived, self.expiry.ends_at):
+        wall_ms, expiry = time.time_ns() // 1_000_000, self.expiry
+        found = [*in_doubt(block, wall_ms, waited, expiry.ends_at)]
+        if waited > NEAR:
+            found += fields_in_doubt(block, expiry.with_fields)
+        for key, lsn in found:
             if not self.rereads.supersedes(block.db, key, lsn):
                 self._expired(block.db, key, "the target may have expired it before what changed it was applied")
-                found += 1
-        return found
+        return len(found)
 
     def _carry_on(self) -> None:
         """Commands that are on their way may carry on what came in doubt just now."""
@@ -244,7 +247,7 @@ class FlowState:
         lsn = pending.lsn
         if pending.tolerant:
             self._reread_after_full_sync(pending)
-        if self.rereads is None or self.merged or pending.tolerant or not lsn or lsn < self.missed_until():
+        if self.rereads is None or pending.tolerant or not lsn or lsn < self.missed_until():
             return  # what the source did while nobody followed is seen to as it is read
         if pending.args()[0] == b"PERSIST" and (self.ingest is None or not self.ingest.persist_tells):
             return
@@ -255,7 +258,7 @@ class FlowState:
 
     def _reread_after_full_sync(self, pending: Pending) -> None:
         """The key may have expired on the target before its time was changed: a full sync may take long."""
-        if self.rereads is not None and not self.merged:
+        if self.rereads is not None:
             for key in pending.names():
                 self._expired(pending.db, key, "its expiry was changed when it was gone on the target")
 
@@ -290,7 +293,7 @@ class FlowState:
 
     def _expired(self, db: int, key: bytes, reason: str) -> None:
         """As `doubt`, of keys that may be so many that not all of them can be read again."""
-        if self.rereads is not None and self.rereads.doubt(db, key, reason):
+        if self.rereads is not None and not self.merged and self.rereads.doubt(db, key, reason):
             if self.ingest is not None:
                 self.doubts.add(db, key, self.ingest.position)
             return

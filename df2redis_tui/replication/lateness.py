@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.target.pending import decode_command
@@ -19,6 +19,11 @@ _CARRIES = (
 )
 carries_on = re.compile(rb"\*\d+\r\n\$\d+\r\n(?:" + _CARRIES + rb")\r\n", re.IGNORECASE).match
 _lasts = re.compile(rb"\*\d+\r\n\$\d+\r\n(?:PEXPIREAT|PERSIST|" + _CARRIES + rb")\r\n", re.IGNORECASE).match
+
+# Commands that do something else, or something lasting, where a field of theirs is gone.
+_on_fields = re.compile(
+    rb"\*\d+\r\n\$\d+\r\n(?:HPEXPIREAT|HPERSIST|HSETEX|HSETNX|HINCRBY|HINCRBYFLOAT|EVAL)\r\n", re.IGNORECASE
+).match
 
 
 def keys_in(command: bytes) -> tuple[bytes, ...]:
@@ -48,4 +53,14 @@ def in_doubt(
             for key in keys_in(command)[:1]:
                 ends = ends_at(block.db, key)
                 if ends is not None and ends <= wall_ms:
+                    yield key, lsn
+
+
+def fields_in_doubt(block: Block, with_fields: Container[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
+    """(key, LSN) of what this block, which came late, may have met without fields that expire by themselves. Nobody
+    deletes those on the source's behalf, so they are not held."""
+    for command, lsn in zip(block.commands, block.lsns or (), strict=False):
+        if _on_fields(command):
+            for key in keys_in(command)[:1]:
+                if (block.db, key) in with_fields:
                     yield key, lsn

@@ -24,8 +24,8 @@ LATER = 0.5  # seconds
 RESTLESS = 3  # tries: the key changes too often to be read together with others
 AGAIN_AFTER = 0.01  # seconds, for each try so far
 MOST_TRIES = 20  # that are counted for it
-OPEN_MOST = 80_000  # keys of all FLOWs that may wait because of a doubt; some 300 bytes each
-HELD_MOST = 16 * 1024**2  # bytes of values that all FLOWs may have read and not written
+OPEN_MOST = 40_000  # keys of all FLOWs that may wait because of a doubt; some 300 bytes each
+HELD_MOST = 8 * 1024**2  # bytes of values that all FLOWs may have read and not written
 
 
 @dataclass(slots=True, eq=False)

@@ -11,6 +11,8 @@ import anyio
 from df2redis_tui.dragonfly.control import open_source
 from df2redis_tui.errors import Df2RedisError, SourceLost
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.outcome import significant
+from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 from df2redis_tui.translate.expiry import AHEAD_MS, HOLD_MOST_MS
 from df2redis_tui.translate.rewriter import true_expiry_command
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LOOKED_AT_MS = AHEAD_MS + 2 * HOLD_MOST_MS  # what ends later than that was never held
 INEXACT_MS = 20  # between two answers that are relative to now
+CONNECTIONS = 4
 WHEN_STOPPED, WHEN_COMPLETE = 20.0, 600.0  # seconds that it may take
 
 
@@ -57,21 +60,18 @@ async def _look_through(job: JobState) -> int:
         return 0  # of which of the source's databases a key is, nobody knows
     prefix = f"{job.settings.checkpoint_prefix}:".encode()
     caps = job.target.caps
-    source = await open_source(job.settings.source, "connection for expiry times")
-    selected = given = 0
+    source = _Source(job.settings.source)
+    given = 0
 
     async def page(peer: RespConnection, keys: list[bytes], db: int) -> None:
-        nonlocal selected, given
+        nonlocal given
         mine = [key for key in keys if not key.startswith(prefix) and not (job.spared and job.spared(db, key))]
         here = await _ends(peer, mine, exact=caps.conditional_expire)
         latest = _now_ms() + LOOKED_AT_MS
         mine = [key for key in mine if 0 < here.get(key, 0) <= latest]
         if not mine:
             return
-        if db != selected:
-            await source.call("SELECT", db)
-            selected = db
-        there = await _ends(source, mine, exact=True)
+        there = await source.ends(db, mine)
         wires = [
             true_expiry_command(caps, key, there[key])
             for key in mine
@@ -81,14 +81,52 @@ async def _look_through(job: JobState) -> int:
             given += sum(reply == 1 for reply in await peer.pipeline(wires, timeout=60.0))
 
     try:
+        await source.open()
         for db in await job.target.databases():
             await job.target.scan(db, lambda peer, keys, db=db: page(peer, keys, db))  # type: ignore[misc]
-    except PeerLost as lost:
-        raise SourceLost(f"source {job.settings.source.label}: connection for expiry times: {lost}") from None
+    except BaseExceptionGroup as group:
+        error = significant(group)
+        if isinstance(error, PeerLost):
+            raise SourceLost(f"source {job.settings.source.label}: connection for expiry times: {error}") from None
+        raise error from None
     finally:
         with anyio.CancelScope(shield=True):
             await source.aclose()
     return given
+
+
+class _Source:
+    """Some connections to it at once: a Dragonfly answers pipelined commands of one connection slowly."""
+
+    def __init__(self, source: Endpoint) -> None:
+        self._source = source
+        self._connections: list[RespConnection] = []
+        self._db = 0
+
+    async def open(self) -> None:
+        for _ in range(CONNECTIONS):
+            self._connections.append(await open_source(self._source, "connection for expiry times"))
+
+    async def ends(self, db: int, keys: list[bytes]) -> dict[bytes, int]:
+        """Unix ms at which each key expires."""
+        if db != self._db:
+            for connection in self._connections:
+                await connection.call("SELECT", db)
+            self._db = db
+        found: dict[bytes, int] = {}
+
+        async def ask(connection: RespConnection, some: list[bytes]) -> None:
+            found.update(await _ends(connection, some, exact=True))
+
+        async with anyio.create_task_group() as tasks:
+            for at, connection in enumerate(self._connections):
+                if some := keys[at::CONNECTIONS]:
+                    tasks.start_soon(ask, connection, some)
+        return found
+
+    async def aclose(self) -> None:
+        for connection in self._connections:
+            await connection.aclose()
 
 
 async def _ends(peer: RespConnection, keys: list[bytes], *, exact: bool) -> dict[bytes, int]:

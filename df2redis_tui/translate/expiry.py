@@ -16,8 +16,9 @@ HOLD_MS: Final = 60_000  # how much later a key that ends soon may end on the ta
 HOLD_MOST_MS: Final = 3_600_000  # and at most
 AHEAD_MS: Final = 65_000  # which is "soon" where nothing lags
 OVERDUE_MS: Final = 2_000  # so far behind its time the source's own DEL is no longer awaited
-BUDGET_BYTES: Final = 24 * 1024**2  # for what all FLOWs remember
+BUDGET_BYTES: Final = 12 * 1024**2  # for what all FLOWs remember; twice that in the process, as it changes
 ENTRY_BYTES: Final = 140  # of a remembered key, besides its name
+HASHES_MOST: Final = 10_000  # of a FLOW, that are known to have fields with a TTL
 
 _LAGS: Final = 10  # a lag may grow while a key lives: a hold allows for so many times the present one
 _BITS: Final = 16
@@ -54,6 +55,13 @@ class DeferredExpiry:
         self._budget = budget or ExpiryBudget()
         # db → key → true time << 16 | seconds by which the target's is later: one small int per key
         self._keys: dict[int, dict[bytes, int]] = {}
+        self.with_fields: dict[tuple[int, bytes], None] = {}  # the newest hashes whose fields got a TTL
+
+    def fields_expire(self, db: int, key: bytes) -> None:
+        """Fields of this hash expire by themselves on the target, where nobody holds them."""
+        self.with_fields[(db, key)] = None
+        if len(self.with_fields) > HASHES_MOST:
+            del self.with_fields[next(iter(self.with_fields))]
 
     def true_time(self, db: int, key: bytes) -> int | None:
         """The remembered true expiry of a key."""
@@ -109,6 +117,7 @@ class DeferredExpiry:
 
     def clear(self, db: int | None = None) -> None:
         """FLUSHDB of one database, FLUSHALL (None) of all."""
+        self.with_fields.clear()
         for number in list(self._keys) if db is None else [db]:
             keys = self._keys.pop(number, {})
             self.count -= len(keys)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from df2redis_tui.dragonfly.records import KIND, SnapshotRecord, Strings, Value, ValueEnd, ValuePart, ValueStart
+from df2redis_tui.dragonfly.records import (
+    HASH_TTL,
+    KIND,
+    SnapshotRecord,
+    Strings,
+    Value,
+    ValueEnd,
+    ValuePart,
+    ValueStart,
+)
 from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.translate.big_values import BigValue
@@ -188,6 +197,8 @@ class SnapshotTranslator:
             self._expiry.cancel(db, value.key)
             self._refuse(value.db, value.key, why.kind, why.reason, value.raw)
             return
+        if value.type == HASH_TTL:
+            self._expiry.fields_expire(db, value.key)
         if self._old is not None:
             self._old.replaced(db, value.key)
         self._append(db, value.key, commands)

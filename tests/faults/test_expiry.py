@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -159,6 +160,81 @@ def test_what_the_target_refuses_because_it_expired_the_key_is_read_again(trial:
             use_in_time(client, n)
         wait_until(lambda: it.source.compare(it.target.endpoint).missing == 0)
         assert client.lrange("brief:list:0", 0, -1) == [b"x", b"b"]
+    it.finish()
+    it.assert_resumed()
+
+
+@both_targets
+def test_sessions_that_the_source_renews_live_on_a_target_that_lags(trial: Begin) -> None:
+    """The lag is longer than a session has to live; and renewals that come late cost no re-reads."""
+    it = trial(rate=100, flushes=False)
+    it.start("--rate-limit", "1500")
+    names = [f"session:{number}" for number in range(300)]
+    stop = threading.Event()
+
+    def renew() -> None:
+        with it.source.client(0) as client, client.pipeline(transaction=False) as pipe:
+            while not stop.is_set():
+                for name in names:
+                    pipe.expire(name, 4)
+                assert all(pipe.execute())
+                stop.wait(1.0)
+
+    with it.source.client(0) as client, client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.set(name, "v", ex=60)
+        pipe.execute()
+        it.source.wait_level()
+        renewing = threading.Thread(target=renew, daemon=True)
+        renewing.start()
+        try:
+            for number in range(9_000):  # six seconds of the rate limit, or more
+                pipe.incr(f"other:{number % 50}")
+            pipe.execute()
+            for _ in range(16):
+                assert alive_of(it, names) == len(names)
+                time.sleep(0.5)
+            it.source.wait_level()
+        finally:
+            stop.set()
+            renewing.join(20)
+    with redis.Redis(port=it.source.look_alike.port_of_backend) as backend:
+        asked = backend.info("commandstats").get("cmdstat_dump", {"calls": 0})["calls"]
+    it.finish()
+    it.assert_resumed()
+    assert asked < 50  # late renewals of keys that are there need no look at the source
+
+
+def alive_of(it: Trial, names: list[str]) -> int:
+    """How many of these keys the target has."""
+    alive = 0
+    for server in it.target.servers:
+        with server.client() as client, client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.exists(name)
+            alive += sum(reply == 1 for reply in pipe.execute(raise_on_error=False))
+    return alive
+
+
+@both_targets
+def test_fields_that_expire_on_a_target_that_stands_still_are_read_again(trial: Begin) -> None:
+    """A field that is counted up in its last moment would begin anew, and never end."""
+    it = trial(rate=100, flushes=False)
+    it.start()
+    with it.source.client(0) as client:
+        for number in range(10):
+            client.hset(f"fields:{number}", mapping={"ends": 41, "stays": 1})
+        it.source.wait_level()
+        for number in range(10):
+            client.hexpire(f"fields:{number}", 3, "ends")
+        time.sleep(0.3)
+        with stalled(it):
+            for number in range(10):
+                client.hincrby(f"fields:{number}", "ends", 1)
+                client.hexpire(f"fields:{number}", 600, "ends")
+            time.sleep(4.0)
+        it.source.wait_level()
+        wait_until(lambda: it.source.compare(it.target.endpoint).same)
     it.finish()
     it.assert_resumed()
 

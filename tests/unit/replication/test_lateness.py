@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from df2redis_tui.pipeline.block import Block
-from df2redis_tui.replication.lateness import LATE, carries_on, in_doubt
+from df2redis_tui.replication.lateness import LATE, carries_on, fields_in_doubt, in_doubt
 from df2redis_tui.streams import encode
 
 NOW = 1_800_000_000_000
@@ -50,3 +50,10 @@ def test_in_a_batch_that_is_very_late_all_that_lasts_and_all_that_is_known_to_ha
 )
 def test_which_commands_carry_a_value_on_to_another_key(text: str, carries: bool) -> None:
     assert bool(carries_on(encode(*text.split()))) == carries
+
+
+def test_what_depends_on_fields_that_expire_by_themselves() -> None:
+    late = block(
+        "HINCRBY h f 1", "HSET h f 1", "HPEXPIREAT h 1 FIELDS 1 f", "HINCRBY other f 1", "EVAL s 1 h x", "GET h"
+    )
+    assert list(fields_in_doubt(late, {(0, b"h"): None})) == [(b"h", 1), (b"h", 3), (b"h", 5)]

@@ -128,7 +128,7 @@ def test_a_checkpoint_names_keys_until_their_value_is_behind_it() -> None:
 
 
 def test_doubts_are_bounded_and_what_must_be_read_is_not() -> None:
-    rereads = Rereads(0, flows=40_000)  # room for two
+    rereads = Rereads(0, flows=20_000)  # room for two
     assert [rereads.doubt(0, key, "why") for key in (b"a", b"b", b"c", b"a")] == [True, True, False, True]
     assert rereads.left_out == 1
     rereads.request(0, (b"d",), "why", 5)

@@ -15,6 +15,7 @@ from tests.unit.translate.surroundings import (
     GRACE,
     NOW,
     REDIS70,
+    VALKEY9,
     Pending,
     Refusals,
     entry,
@@ -217,6 +218,16 @@ def test_a_block_says_by_when_its_records_meet_the_keys_they_are_about() -> None
     (block,) = items(journal(expiry=expiry), *map(entry, records))
     assert isinstance(block, Block)
     assert block.too_late == {101: NOW + 900, 102: NOW + 900}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["HEXPIRE h 9 FIELDS 1 f", "FIELDEXPIRE h 9 f", "HSETEX h 9 f v", "HGETEX h EX 9 FIELDS 1 f"],
+)
+def test_hashes_with_fields_that_expire_are_known(text: str) -> None:
+    expiry = DeferredExpiry()
+    items(journal(VALKEY9, expiry=expiry), entry(text), entry("HSET other f v"))
+    assert list(expiry.with_fields) == [(0, b"h")]
 
 
 def test_a_rename_that_comes_again_does_not_take_along_what_it_left_behind() -> None:

@@ -304,7 +304,7 @@ class FlowState:
             text = f"{stats.unverified:,} keys may have expired on the target too early: compare both sides when done"
             self._records.event("error", "unverified", text, self.flow)
             log.error(
-                "Too many keys in doubt",
+                "Keys in doubt are not read again",
                 extra={"fields": {"flow": self.flow, "keys": stats.unverified, "key": printable(key)}},
             )
 

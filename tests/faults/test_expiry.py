@@ -202,7 +202,7 @@ def test_sessions_that_the_source_renews_live_on_a_target_that_lags(trial: Begin
         asked = backend.info("commandstats").get("cmdstat_dump", {"calls": 0})["calls"]
     it.finish()
     it.assert_resumed()
-    # Late renewals of keys that are there, thousands, need no look at the source. (On a cluster the workload's RENAMEs do.)
+    # Thousands of late renewals of keys that are there need no look at the source (a cluster's RENAMEs do).
     assert asked < 300
 
 

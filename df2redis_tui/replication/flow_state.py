@@ -82,7 +82,8 @@ class FlowState:
         self._records = records
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
-        self._said_unverified = 0.0
+        self._said_unverified = self._said_refused = 0.0
+        self._unsaid = 0
 
     # What the writer tells
 
@@ -236,10 +237,22 @@ class FlowState:
         self._carry_on()
         name = printable(pending.command.split(b"\r\n", 3)[2])
         self.stats.tolerated += 1
+        self._unsaid += 1
+        if (now := time.monotonic()) - self._said_refused < 1.0:
+            return
+        self._said_refused, unsaid, self._unsaid = now, self._unsaid, 0
         self._records.event("warning", "re-read", f"{name} {printable(keys[0])}: {error}: read again", self.flow)
         log.warning(
             "The target refused a command, its keys are read again",
-            extra={"fields": {"flow": self.flow, "command": name, "key": printable(keys[0]), "error": error}},
+            extra={
+                "fields": {
+                    "flow": self.flow,
+                    "command": name,
+                    "key": printable(keys[0]),
+                    "error": error,
+                    "times": unsaid,
+                }
+            },
         )
 
     def found_nothing(self, pending: Pending) -> None:

@@ -15,7 +15,7 @@ Key = tuple[int, bytes]
 
 FOOTER = 10  # bytes behind the value in a DUMP: version and CRC64
 PATIENCE = 30.0  # seconds for an answer
-QUICK = 0.2  # seconds
+FAR_APART_MS = 2 * 3_600_000  # a moment in time and the time left till then
 BYTES_PER_SECOND = 1024**2  # that a source is expected to deliver at least
 PATIENCE_MOST = 1800.0
 
@@ -37,6 +37,7 @@ class KeyReader:
         self._source = source
         self._flow = flow
         self._connection: RespConnection | None = None
+        self._absolute = True  # it has PEXPIRETIME
 
     async def sizes(self, keys: list[Key]) -> list[int | None]:
         """About how many bytes the source holds for each key; None where it does not say."""
@@ -53,15 +54,12 @@ class KeyReader:
             return {key: Reading(0, 0, None, before) for key in keys}
         wires: list[bytes] = []
         for at, (_, key) in enumerate(keys):
-            wires += _at(keys, at, encode("MULTI"), encode("DUMP", key), encode("PTTL", key), encode("EXEC"))
-        asked = time.monotonic()
+            wires += _at(keys, at, *self._questions(key))
         replies = await self._ask(wires, patience)
         results = [r for w, r in zip(wires, replies, strict=True) if w.startswith(b"*1\r\n$4\r\nEXEC")]
         now_ms = time.time_ns() // 1_000_000
-        if time.monotonic() - asked > QUICK and len(keys) == 1 and isinstance(results[0], list):
-            # The value came long after its PTTL was taken.
-            results[0][1:] = (await self._ask(_at(keys, 0, encode("PTTL", keys[0][1])), patience))[-1:]
-            now_ms = time.time_ns() // 1_000_000
+        if any(map(self._lacks_command, results)):
+            return await self.read(keys, size, patience)
         after = self._position((await self._ask([encode("DFLY", "REPLICAOFFSET")], patience))[0])
         if isinstance(after, str):
             return {key: Reading(0, 0, None, after) for key in keys}
@@ -76,14 +74,27 @@ class KeyReader:
         None of these commands is one that a Dragonfly runs beside others of a pipeline.
         """
         db, name = key
-        wires = _at([key], 0, encode("DFLY", "REPLICAOFFSET"), encode("MULTI"), encode("DUMP", name))
-        wires += [encode("PTTL", name), encode("EXEC"), encode("DFLY", "REPLICAOFFSET")]
-        replies = (await self._ask(wires, min(PATIENCE_MOST, patience + size / BYTES_PER_SECOND)))[-6:]
+        offset = encode("DFLY", "REPLICAOFFSET")
+        wires = _at([key], 0, offset, *self._questions(name), offset)
+        replies = (await self._ask(wires, min(PATIENCE_MOST, patience + size / BYTES_PER_SECOND)))[1:]
         now_ms = time.time_ns() // 1_000_000
+        if self._lacks_command(replies[-2]):
+            return await self.read_alone(key, size, patience)
         before, after = self._position(replies[0]), self._position(replies[-1])
         if isinstance(before, str) or isinstance(after, str):
             return Reading(0, 0, None, before if isinstance(before, str) else str(after))
-        return _reading(before, after, db, name, replies[4], now_ms)
+        return _reading(before, after, db, name, replies[-2], now_ms)
+
+    def _questions(self, key: bytes) -> tuple[bytes, ...]:
+        asked = encode("MULTI"), encode("DUMP", key), encode("PTTL", key)
+        return (*asked, encode("PEXPIRETIME", key), encode("EXEC")) if self._absolute else (*asked, encode("EXEC"))
+
+    def _lacks_command(self, result: object) -> bool:
+        """Whether to ask again without what an old release does not know."""
+        if not self._absolute or not is_error(result) or not error_text(result).startswith("EXECABORT"):
+            return False
+        self._absolute = False
+        return True
 
     async def _ask(self, wires: list[bytes], patience: float) -> list[object]:
         used_before = self._connection is not None
@@ -125,9 +136,9 @@ def _selects(wire: bytes) -> bool:
 def _reading(a: int, b: int, db: int, key: bytes, result: object, now_ms: int) -> Reading:
     if is_error(result):
         return Reading(a, b, None, error_text(result))
-    if not isinstance(result, list) or len(result) != 2:
+    if not isinstance(result, list) or len(result) not in (2, 3):
         return Reading(a, b, None, "unexpected answer")
-    dump, pttl = result
+    dump, pttl = result[:2]
     if is_error(dump) or is_error(pttl):
         return Reading(a, b, None, error_text(dump if is_error(dump) else pttl))
     if dump is None or pttl == -2:
@@ -135,4 +146,6 @@ def _reading(a: int, b: int, db: int, key: bytes, result: object, now_ms: int) -
     if not isinstance(dump, bytes) or len(dump) <= FOOTER or not isinstance(pttl, int):
         return Reading(a, b, None, "unexpected DUMP")
     expire_ms = now_ms + pttl if pttl >= 0 else 0
+    if expire_ms and isinstance(result[-1], int) and abs(result[-1] - expire_ms) < FAR_APART_MS:
+        expire_ms = result[-1]  # the answer may have been long on its way
     return Reading(a, b, Value(db, key, expire_ms, dump[0], dump[1:-FOOTER]))

@@ -36,8 +36,9 @@ SAY_AGAIN = 30.0  # seconds
 # What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
 # heals it (§3.9).
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
-# The target does not know this command at all, so which keys it is about is not certain.
-_UNKNOWN = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand")
+# What no other value changes: the target does not know the command (so which keys it is about is not certain), or the
+# result is too large for it.
+_FOR_GOOD = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand", "ERR string exceeds")
 
 
 @dataclass(slots=True)
@@ -229,7 +230,7 @@ class FlowState:
         """Whether the key can be read again: the source took this command, so its value is right. The target may have
         had another one, since it expires keys by itself, or because a command before was refused."""
         readable = self.rereads is not None and not self.merged and not pending.tolerant
-        return readable and bool(pending.lsn) and not pending.error.startswith(_UNKNOWN)
+        return readable and bool(pending.lsn) and not pending.error.startswith(_FOR_GOOD)
 
     def _read_again(self, pending: Pending, keys: tuple[bytes, ...], error: str) -> None:
         for key in keys:

@@ -29,6 +29,10 @@ class PeerLost(Exception):
     """The other side closed or broke the connection; callers turn it into SourceLost or TargetLost."""
 
 
+class PeerSilent(PeerLost):
+    """It did not answer in time."""
+
+
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """Raises ConfigError when a certificate can't be read."""
     try:
@@ -170,7 +174,7 @@ class RespConnection:
                     else:
                         replies.append(reply)
         except TimeoutError:
-            raise PeerLost(f"no answer within {timeout:g} s") from None
+            raise PeerSilent(f"no answer within {timeout:g} s") from None
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             raise PeerLost("closed the connection") from None
         except hiredis.ProtocolError as error:

@@ -15,6 +15,7 @@ import hiredis
 from df2redis_tui.demo.flow_stream import FlowStream
 from df2redis_tui.demo.resp import pack
 from df2redis_tui.demo.session import Session
+from df2redis_tui.demo.valkey_dump import as_dragonfly_dumps
 
 if TYPE_CHECKING:
     from df2redis_tui.demo.source import LookAlike
@@ -49,6 +50,17 @@ def bulk(text: bytes) -> bytes:
 def array(items: list[bytes]) -> bytes:
     """Already encoded items."""
     return b"*%d\r\n" % len(items) + b"".join(items)
+
+
+def reply_of(reply: object) -> bytes:
+    """A reply (RESP2) as hiredis gave it, with DUMP's payloads as Dragonfly's own."""
+    if isinstance(reply, list):
+        return array([reply_of(item) for item in reply])
+    if isinstance(reply, bytes):
+        return bulk(as_dragonfly_dumps(reply))
+    if isinstance(reply, int):
+        return integer(reply)
+    return error(str(reply)) if isinstance(reply, Exception) else b"$-1\r\n"
 
 
 SYNTAX: Final = error("ERR syntax error")
@@ -109,6 +121,7 @@ class Client:
         self._idle = asyncio.Event()
         self._idle.set()
         self._uncounted = False
+        self._dumps = False  # replies may hold DUMP payloads
         self._in_multi = False
         self._multi_writes = False
 
@@ -170,6 +183,10 @@ class Client:
             if self.source.paused_all:
                 await self._send_upstream(out)
                 await self.source.pause_over()
+            if name == b"DUMP" and not self._dumps:
+                await self._send_upstream(out)
+                await self._settle()
+                self._dumps = not self._uncounted
             if name in _FOREVER:
                 self._uncounted = True
             out.append(pack(command))
@@ -219,10 +236,13 @@ class Client:
         counter = hiredis.Reader(notEnoughData=nothing)
         with suppress(OSError):
             while data := await reader.read(1 << 17):
-                self.writer.write(data)
+                if not self._dumps:
+                    self.writer.write(data)
                 if not self._uncounted:
                     counter.feed(data)
                     while (reply := counter.gets()) is not nothing:
+                        if self._dumps:
+                            self.writer.write(reply_of(reply))
                         if not isinstance(reply, hiredis.PushNotification):
                             self._waiting -= 1
                     if self._waiting <= 0:

@@ -134,6 +134,15 @@ def to_restore(type_code: int, raw: bytes) -> bytes:
     return body + int(_crc64.calc(body)).to_bytes(8, "little")
 
 
+def as_dragonfly_dumps(reply: bytes) -> bytes:
+    """A DUMP payload of a type that only Valkey has, as Dragonfly's; anything else as it is."""
+    if reply[:1] != bytes((_VALKEY_HASH_TTL,)) or len(reply) <= _FOOTER:
+        return reply
+    if int(_crc64.calc(reply[:-8])).to_bytes(8, "little") != reply[-8:]:
+        return reply
+    return to_restore(*from_dump(reply))
+
+
 def pieces(type_code: int, raw: bytes, limit: int) -> Iterator[bytes]:
     """Cut a value where Dragonfly may cut it: between nodes, members, pairs (§3.7); about `limit` bytes a piece.
 

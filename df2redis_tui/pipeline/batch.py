@@ -58,6 +58,7 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
         arrived=block.arrived,
         tolerant=block.tolerant,
         kinds=kinds,
+        too_late=block.too_late,
     )
     tail = Block(
         block.db,
@@ -72,5 +73,6 @@ def cut(block: Block, count: int) -> tuple[Block, Block | None]:
         tolerant=block.tolerant,
         ack_now=block.ack_now,
         kinds={kind: number - kinds[kind] for kind, number in block.kinds.items()},
+        too_late=block.too_late,
     )
     return head, tail

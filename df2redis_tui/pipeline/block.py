@@ -30,6 +30,8 @@ class Block:
     tolerant: bool = False  # journal inside a full sync: a later base value heals what fails now (§3.9)
     ack_now: bool = False  # a PING stood here: acknowledge as soon as it is confirmed
     kinds: dict[str, int] = field(default_factory=dict)  # keys copied by type, values of the full sync only
+    # LSN → unix ms: applied later than that, the record may not have met the key that it is about (None = no such)
+    too_late: dict[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,17 @@
 
 One key per FLOW; on a standalone target it is written in the batch's own transaction. The key's value is JSON for
 people; `lsn` is the next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about
-what was executed.
+what was executed. A set beside it names the keys that a resume has to read again; it is written as it changes.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.pipeline.batch import Batch
@@ -49,6 +49,10 @@ class JobKeys:
         """On a standalone target: how many transactions of this FLOW have run."""
         return self._tagged + b"batches:%d" % flow
 
+    def rereads(self, flow: int) -> bytes:
+        """The keys of this FLOW that have to be read from the source again."""
+        return self._tagged + b"rereads:%d" % flow
+
     @property
     def lease(self) -> bytes:
         return self._tagged + b"lease"
@@ -64,7 +68,7 @@ class JobKeys:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One FLOW's record on the target. `rereads` are keys which a resume has to read from the source again."""
+    """One FLOW's record on the target."""
 
     master_id: str
     flows: int
@@ -72,7 +76,6 @@ class Checkpoint:
     lsn: int  # next LSN wanted; 0 while the full sync runs
     run: str
     seq: int
-    rereads: tuple[tuple[int, bytes], ...] = ()
     refusals: str = ""  # on a cluster: how often its servers had refused anything, before what is behind `lsn` was sent
     batches: int = -1  # on one server: how many transactions had to have run with this one; -1 = not said
 
@@ -90,7 +93,6 @@ class Checkpoint:
                 int(found["lsn"]),
                 str(found["run"]),
                 int(found["seq"]),
-                tuple((int(db), base64.b64decode(key)) for db, key in found.get("rereads", ())),
                 str(found.get("refusals", "")),
                 int(found.get("batches", -1)),
             )
@@ -98,10 +100,35 @@ class Checkpoint:
             return None
 
 
+Key = tuple[int, bytes]
+MEMBERS_MOST = 1_000  # of a set, that one command names
+
+
+class OpenKeys(Protocol):
+    """What a resume has to read again (`Rereads`)."""
+
+    def open_keys(self) -> list[Key]: ...
+
+    def changes(self) -> tuple[list[Key], list[Key]]:
+        """What was added and what went since the last call."""
+        ...
+
+
+def members_of(keys: Sequence[Key]) -> list[bytes]:
+    """Keys as they stand in the set on the target."""
+    return [b"%d:%b" % key for key in keys]
+
+
+def key_of(member: bytes) -> Key | None:
+    """The key that `members_of` made this of, None when it did not."""
+    db, found, key = member.partition(b":")
+    return (int(db), key) if found and db.isdigit() and len(db) < 10 else None
+
+
 class FlowLedger:
     """The checkpoint writer of one FLOW on a standalone target (the `Ledger` port of the router).
 
-    `rereads(position)` gives the keys that a resume from there has to read again.
+    `rereads` gives the keys that a resume has to read again.
 
     A transaction may be refused (OOM, BUSY) while the next one, sent right behind it, runs and takes the checkpoint
     further. So each of them counts on the target, and the checkpoint says how many there have to be.
@@ -114,7 +141,9 @@ class FlowLedger:
         self.master_id = ""
         self.flows = flows
         self.key = keys.flow(flow)
-        self.rereads: Callable[[int], list[tuple[int, bytes]]] = lambda position: []
+        self.rereads: OpenKeys | None = None
+        self._rereads_key = keys.rereads(flow)
+        self._named = False  # the set on the target holds what `rereads` has told of
         self._run = run
         self._lsn = 0
         self._seq = 0
@@ -128,6 +157,7 @@ class FlowLedger:
         """A session begins; 0 = with a full sync, which can't be resumed."""
         self.master_id = master_id
         self._lsn = lsn
+        self._named = False
         if not lsn:
             self._batches = 0
 
@@ -135,24 +165,46 @@ class FlowLedger:
         """The next session begins where this checkpoint of an earlier run stands."""
         self._batches = max(0, checkpoint.batches)
 
-    def checkpoint(self, batch: Batch) -> bytes | None:
+    def checkpoint(self, batch: Batch) -> list[bytes]:
         if batch.position < 0:
             self._lsn = max(self._lsn, batch.next_lsn)
             batch.position = self._lsn
         if not batch.position and not batch.once:
-            return None  # snapshot values replace: sending them twice does no harm
+            return []  # snapshot values replace: sending them twice does no harm
         self._seq = batch.seq
         self._batches += batch.commands > 0
-        return self.record(batch.position)
+        record = self.record(batch.position)
+        return [record, *self.named()] if batch.position else [record]
+
+    def named(self) -> list[bytes]:
+        """The commands that bring the set of the keys to be read again up to date. They are to be sent with a
+        checkpoint; if that may have failed, `name_all` has to be called."""
+        if self.rereads is None:
+            return []
+        added, removed = self.rereads.changes()
+        if not self._named:
+            self._named = True
+            return self.all_named()
+        return [*self._each(b"SADD", added), *self._each(b"SREM", removed)]
+
+    def name_all(self) -> None:
+        """What the set on the target holds is not known."""
+        self._named = False
+
+    def all_named(self) -> list[bytes]:
+        """The commands that write that set anew."""
+        keys = self.rereads.open_keys() if self.rereads is not None else []
+        return [encode("DEL", self._rereads_key), *self._each(b"SADD", keys)]
+
+    def _each(self, name: bytes, keys: Sequence[Key]) -> list[bytes]:
+        return [
+            encode(name, self._rereads_key, *members_of(keys[at : at + MEMBERS_MOST]))
+            for at in range(0, len(keys), MEMBERS_MOST)
+        ]
 
     def record(self, lsn: int) -> bytes:
         """The command that writes the checkpoint."""
-        open_keys = self.rereads(lsn)
         more = self._more(lsn)
-        if open_keys:
-            more += (
-                b',"rereads":' + json.dumps([(db, base64.b64encode(key).decode()) for db, key in open_keys]).encode()
-            )
         value = b'{"master":"%b","flows":%d,"flow":%d,"lsn":%d,"run":"%b","seq":%d,"at":%d%b}' % (
             self.master_id.encode(),
             self.flows,
@@ -171,7 +223,7 @@ class FlowLedger:
 
     def kept(self) -> list[bytes]:
         """What has to be written again, beside the record, when everything on the target goes."""
-        return [encode("SET", self._batches_key, self._batches)]
+        return [encode("SET", self._batches_key, self._batches), *self.all_named()]
 
     def passed(self, lsn: int) -> None:
         """A global command moved the FLOW to `lsn`."""
@@ -183,6 +235,7 @@ class FlowLedger:
 
     async def missing(self, connection: RespConnection) -> int:
         """How many of the transactions sent have not run; what is sent from now on counts from there."""
+        self.name_all()
         counted_anew = self._counted_anew
         ran = await self.ran(connection)
         if not self._counts or counted_anew != self._counted_anew:

@@ -69,8 +69,8 @@ class ClusterLedger(FlowLedger):
     def resume(self, checkpoint: Checkpoint) -> None:
         self._refusals_before = checkpoint.refusals
 
-    def checkpoint(self, batch: Batch) -> bytes | None:
-        return None
+    def checkpoint(self, batch: Batch) -> list[bytes]:
+        return []
 
     def posted(self, next_lsn: int) -> None:
         self.baseline.posted(next_lsn)
@@ -85,7 +85,7 @@ class ClusterLedger(FlowLedger):
         return b',"refusals":"%b"' % refusals.encode()
 
     def kept(self) -> list[bytes]:
-        return []
+        return self.all_named()
 
     def guard(self, slot: int, lsn: int, mark: int) -> bytes:
         # What has no LSN of its own (a value read again) stands behind the record before it.

@@ -18,6 +18,7 @@ def confirmed(job: JobState) -> Confirmed:
         commands_waiting=sum(state.commands_waiting() for state in flows),
         rereads_waiting=sum(state.rereads_waiting() for state in flows),
         clean_up_due=job.noted.clean_up_due or job.noted.cleaning,
+        unverified=sum(state.stats.unverified for state in flows),
     )
 
 

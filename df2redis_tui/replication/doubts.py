@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from df2redis_tui.pipeline.block import Block
-from df2redis_tui.target.pending import Overtaken, commands_of
+from df2redis_tui.replication.lateness import carries_on, keys_in
+from df2redis_tui.target.pending import Overtaken
 
 
 class Doubts:
@@ -29,15 +30,18 @@ class Doubts:
         """Further keys that these blocks, about to be sent, put in doubt; they have to be added."""
         found: dict[Overtaken, None] = {}
         until = dict(self._until)
-        for pending in commands_of(b for b in blocks if b.lsns is not None):
-            names = [(pending.db, key) for key in pending.names()]
-            if len(names) < 2:
-                continue
-            known = [until[name] for name in names if name in until]
-            if known and (pending.tolerant or (pending.lsn or 0) < max(known)):
-                for name in names:
-                    until[name] = max(until.get(name, 0), *known)
-                found.update((Overtaken(*name), None) for name in names if name not in self._until)
+        for block in blocks:
+            for command, lsn in zip(block.commands, block.lsns or (), strict=False):
+                if not carries_on(command):
+                    continue
+                names = [(block.db, key) for key in keys_in(command)]
+                if len(names) < 2:
+                    continue
+                known = [until[name] for name in names if name in until]
+                if known and (block.tolerant or lsn < max(known)):
+                    for name in names:
+                        until[name] = max(until.get(name, 0), *known)
+                    found.update((Overtaken(*name), None) for name in names if name not in self._until)
         return list(found)
 
     def confirmed(self, lsn: int) -> None:

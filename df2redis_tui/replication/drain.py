@@ -16,6 +16,7 @@ async def end_session(job: JobState, keep: bool) -> None:
     """
     resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
     near = [state.near() for state in job.flows]  # asked before anything is done that takes time
+    job.caught_up_at_end = resumable and job.stop_asked.is_set() and all(near)
     for state, caught_up in zip(job.flows, near, strict=True):
         dispatcher = state.dispatcher
         if dispatcher is not None:
@@ -27,8 +28,6 @@ async def end_session(job: JobState, keep: bool) -> None:
             dispatcher.channel.close()
         if state.spool is not None:
             state.spool.drop()
-        if state.rereads is not None:
-            await state.rereads.aclose()
     while job.fatal is None and not job.hurry and not all(_drained(job, state) for state in job.flows):
         await anyio.sleep(0.005)
 

@@ -34,7 +34,16 @@ async def write_checkpoints(job: JobState) -> None:
         return
     async with job.checkpointing:
         lsns = {s.flow: s.stats.lsn_confirmed for s in job.flows if s.stats.lsn_confirmed != s.lsn_checkpointed}
-        await job.target.write_checkpoints(records_of(job, lsns))
+        ledgers = [s.ledger for s in job.flows if s.ledger is not None and s.cut_confirmed]
+        named = [wire for ledger in ledgers for wire in ledger.named()]
+        written = False
+        try:
+            await job.target.write_checkpoints([*records_of(job, lsns), *named])
+            written = True
+        finally:
+            if not written:
+                for ledger in ledgers:
+                    ledger.name_all()
         for state in job.flows:
             state.lsn_checkpointed = lsns.get(state.flow, state.lsn_checkpointed)
 

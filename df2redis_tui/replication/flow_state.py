@@ -15,14 +15,15 @@ from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
-from df2redis_tui.replication.ingest import REREADS_MOST, Ingest
+from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.lateness import LATE, fields_in_doubt, in_doubt
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
-from df2redis_tui.target.pending import Overtaken, Pending, decode_command
+from df2redis_tui.target.pending import Overtaken, Pending
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.telemetry.stats import FlowStats, Records
-from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.expiry import DeferredExpiry, ExpiryBudget
 from df2redis_tui.translate.refusals import OnTarget, Refusal, RefusalPort
 from df2redis_tui.translate.scripts import MOVED_ONTO_ITSELF
 
@@ -31,13 +32,14 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the next line
 ACK_BEHIND = 1024  # records (§4.3)
 NEAR = 1.0  # seconds
-
-EXPIRY_CHANGES = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
+SAY_AGAIN = 30.0  # seconds
 
 # What a journal command meets on a key that is not in the state of that moment. Inside a full sync a later base value
 # heals it (§3.9).
-_UNKNOWN = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand")
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
+# What no other value changes: the target does not know the command (so which keys it is about is not certain), or the
+# result is too large for it.
+_FOR_GOOD = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand", "ERR string exceeds")
 
 
 @dataclass(slots=True)
@@ -56,12 +58,13 @@ class FlowState:
         ledger: FlowLedger | None,
         refusals: RefusalPort,
         records: Records,
+        budget: ExpiryBudget | None = None,
     ) -> None:
         self.flow = flow
         self.knobs = knobs
         self.ledger = ledger
         self.refusals = refusals
-        self.expiry = DeferredExpiry()
+        self.expiry = DeferredExpiry(budget)
         self.doubts = Doubts()
         self.stats = FlowStats(flow)
         self.phase = Phase.CONNECTING
@@ -81,7 +84,8 @@ class FlowState:
         self._records = records
         self._logged_at = 0.0
         self._unlogged = _Unlogged()
-        self._trouble_at = 0.0  # monotonic; when the target last held up what had been read before
+        self._said_unverified = self._said_refused = 0.0
+        self._unsaid = 0
         self._confirmed_at = 0.0
         self._refused: tuple[float, str] | None = None  # since when the target refuses for the time being, and why
 
@@ -107,14 +111,18 @@ class FlowState:
             stats.rereads += batch.kinds.pop(REREAD, 0)
             for kind, count in batch.kinds.items():
                 kinds[kind] = kinds.get(kind, 0) + count
+        doubts = 0
         for block in batch.blocks:
             if block.commands:
                 ms = (now - block.arrived) * 1000
                 stats.latency.add(ms, len(block.commands))
                 if block.next_lsn or batch.next_lsn:
                     stats.stable_latency.add(ms, len(block.commands))
-                if block.arrived < max(self._trouble_at, now - NEAR):
-                    self._was_late(block)
+                waited = now - block.arrived
+                if block.too_late or waited > LATE or (self.expiry.with_fields and waited > NEAR):
+                    doubts += self._was_late(block, waited)
+        if doubts:
+            self._carry_on()
         if batch.next_lsn:
             self._moved_to(batch.next_lsn, batch.ack_now)
         if batch.commands:
@@ -131,16 +139,24 @@ class FlowState:
             )
             self._log_flush(batch, now, took)
 
-    def _was_late(self, block: Block) -> None:
-        """The target expires by itself: what the source kept in time may have been gone there (§4.8). What was read
-        while the FLOW was known to be late or held up has been seen to; this was read before."""
-        if self.rereads is None or self.merged or block.tolerant or block.lsns is None:
-            return
-        for command, lsn in zip(block.commands, block.lsns, strict=True):
-            if command.startswith(EXPIRY_CHANGES) and self.rereads.count < REREADS_MOST:
-                key = decode_command(command)[1]
-                if not self.rereads.supersedes(block.db, key, lsn):
-                    self.doubt(Overtaken(block.db, key))
+    def _was_late(self, block: Block, waited: float) -> int:
+        """Read again what the target may have ended before this block came to it; returns how much that is."""
+        if self.rereads is None or block.lsns is None:
+            return 0
+        wall_ms, expiry = time.time_ns() // 1_000_000, self.expiry
+        found = [*in_doubt(block, wall_ms, waited, expiry.ends_at)]
+        if waited > NEAR:
+            found += fields_in_doubt(block, expiry.with_fields)
+        for key, lsn in found:
+            if not self.rereads.supersedes(block.db, key, lsn):
+                self._expired(block.db, key, "the target may have expired it before what changed it was applied")
+        return len(found)
+
+    def _carry_on(self) -> None:
+        """Commands that are on their way may carry on what came in doubt just now."""
+        if self.doubts and self.writer is not None:
+            for overtaken in self.doubts.carried(self.writer.blocks_in_flight()):
+                self.doubt(overtaken)
 
     def _moved_to(self, lsn: int, ack_now: bool) -> None:
         stats = self.stats
@@ -199,9 +215,8 @@ class FlowState:
         if keys and self._superseded(pending, keys):
             self.stats.tolerated += 1
             return
-        if keys and self._may_come_late(pending, batch):
-            for key in keys:
-                self.doubt(Overtaken(pending.db, key))
+        if keys and (self._may_come_late(pending, batch) or self._may_be_gone(pending)):
+            self._read_again(pending, keys, error)
             return
         self.stats.errors += 1
         args = pending.args()
@@ -224,41 +239,70 @@ class FlowState:
 
     def _asked_after_full_sync(self, pending: Pending, keys: tuple[bytes, ...], error: str) -> bool:
         """Whether the keys of a command that the target does not take, from inside a full sync, will be read again."""
-        if self.rereads is None or self.merged or self.rereads.count >= REREADS_MOST or error.startswith(_UNKNOWN):
+        rereads = self.rereads
+        if rereads is None or self.merged or error.startswith(_FOR_GOOD):
             return False
-        self.rereads.request(pending.db, keys, f"the target answered {error}")
-        return True
+        return all(rereads.doubt(pending.db, key, f"the target answered {error}") for key in keys)
+
+    def _may_be_gone(self, pending: Pending) -> bool:
+        """Whether the key can be read again: the source took this command, so its value is right. The target may have
+        had another one, since it expires keys by itself, or because a command before was refused."""
+        readable = self.rereads is not None and not self.merged and not pending.tolerant
+        return readable and bool(pending.lsn) and not pending.error.startswith(_FOR_GOOD)
+
+    def _read_again(self, pending: Pending, keys: tuple[bytes, ...], error: str) -> None:
+        for key in keys:
+            self.doubt(Overtaken(pending.db, key), f"the target answered {error}")
+        self._carry_on()
+        name = printable(pending.command.split(b"\r\n", 3)[2])
+        self.stats.tolerated += 1
+        self._unsaid += 1
+        if (now := time.monotonic()) - self._said_refused < 1.0:
+            return
+        self._said_refused, unsaid, self._unsaid = now, self._unsaid, 0
+        self._records.event("warning", "re-read", f"{name} {printable(keys[0])}: {error}: read again", self.flow)
+        log.warning(
+            "The target refused a command, its keys are read again",
+            extra={
+                "fields": {
+                    "flow": self.flow,
+                    "command": name,
+                    "key": printable(keys[0]),
+                    "error": error,
+                    "times": unsaid,
+                }
+            },
+        )
 
     def found_nothing(self, pending: Pending) -> None:
-        """The source changes the expiry of a key that it has: the target expired it too early (§4.8)."""
+        """The source changes the expiry of a key that it has, or copies it: the target expired it too early (§4.8)."""
         if pending.command.startswith(MOVED_ONTO_ITSELF):
             self._may_have_lost_its_ttl(pending)
             return
         lsn = pending.lsn
         if pending.tolerant:
             self._reread_after_full_sync(pending)
-        if self.rereads is None or self.merged or pending.tolerant or not lsn or lsn < self.missed_until():
+        if self.rereads is None or pending.tolerant or not lsn or lsn < self.missed_until():
             return  # what the source did while nobody followed is seen to as it is read
-        name, key = pending.args()[:2]
-        if name == b"PERSIST" and (self.ingest is None or not self.ingest.persist_tells):
+        if pending.args()[0] == b"PERSIST" and (self.ingest is None or not self.ingest.persist_tells):
             return
-        if not self.rereads.supersedes(pending.db, key, lsn):
-            self.doubt(Overtaken(pending.db, key))
+        for key in pending.names():
+            if not self.rereads.supersedes(pending.db, key, lsn):
+                self._expired(pending.db, key, "it was gone on the target when its expiry was changed")
+        self._carry_on()
 
     def _may_have_lost_its_ttl(self, pending: Pending) -> None:
         """A list of one element, popped and pushed: its TTL is gone, unless it was moved onto itself."""
-        if self.rereads is None or self.merged or self.rereads.count >= REREADS_MOST:
-            return
+        rereads = self.rereads
         for key in pending.names():
-            if pending.tolerant:
-                self.rereads.request(pending.db, (key,), "a list may have been moved onto itself")
-            elif not self.rereads.supersedes(pending.db, key, pending.lsn or 0):
-                self.doubt(Overtaken(pending.db, key))
+            if rereads is not None and not rereads.supersedes(pending.db, key, pending.lsn or 0):
+                self._expired(pending.db, key, "a list may have been moved onto itself")
 
     def _reread_after_full_sync(self, pending: Pending) -> None:
         """The key may have expired on the target before its time was changed: a full sync may take long."""
-        if self.rereads is not None and not self.merged and self.rereads.count < REREADS_MOST:
-            self.rereads.request(pending.db, pending.names(), "its expiry was changed when it was gone on the target")
+        if self.rereads is not None:
+            for key in pending.names():
+                self._expired(pending.db, key, "its expiry was changed when it was gone on the target")
 
     def _superseded(self, pending: Pending, keys: tuple[bytes, ...]) -> bool:
         rereads = None if self.merged else self.rereads
@@ -276,11 +320,12 @@ class FlowState:
         """Where the source was when this session resumed; 0 = it did not, or nobody knows."""
         return self.ingest.missed_until if self.ingest is not None else 0
 
-    def doubt(self, overtaken: Overtaken) -> None:
+    def doubt(
+        self, overtaken: Overtaken, reason: str = "commands on it may not have been applied in their order"
+    ) -> None:
         db, key = overtaken.db, overtaken.key
         if self.ingest is not None:
             self.doubts.add(db, key, self.ingest.position)
-        reason = "commands on it may not have been applied in their order"
         if self.merged:
             self.refusals.refuse(
                 Refusal(db, key, "order", f"{reason}, and its database is not known", self.flow, None, b"")
@@ -288,9 +333,33 @@ class FlowState:
         elif self.rereads is not None:
             self.rereads.request(db, (key,), reason)
 
+    def _expired(self, db: int, key: bytes, reason: str) -> None:
+        """As `doubt`, of keys that may be so many that not all of them can be read again."""
+        if self.rereads is not None and not self.merged and self.rereads.doubt(db, key, reason):
+            if self.ingest is not None:
+                self.doubts.add(db, key, self.ingest.position)
+            return
+        stats, now = self.stats, time.monotonic()
+        stats.unverified += 1
+        if stats.unverified == 1 or now - self._said_unverified >= SAY_AGAIN:
+            self._said_unverified = now
+            text = f"{stats.unverified:,} keys may have expired on the target too early: compare both sides when done"
+            self._records.event("error", "unverified", text, self.flow)
+            log.error(
+                "Keys in doubt are not read again",
+                extra={"fields": {"flow": self.flow, "keys": stats.unverified, "key": printable(key)}},
+            )
+
+    def unreadable(self, db: int, key: bytes, why: str) -> None:
+        """This key can't be read again. Raises NotCopied under the policy `stop`."""
+        position = self.ingest.position if self.ingest is not None else None
+        self.refusals.refuse(Refusal(db, key, "journal record", why, self.flow, position, b"", "removed"))
+        if self.rereads is not None:
+            # What the target has of it is not the source's any more.
+            self.rereads.remove(db, key, why)
+
     def retrying(self, batch: Batch, commands: int, reason: str) -> None:
-        self._trouble_at = time.monotonic()
-        self._refused = (self._refused[0] if self._refused else self._trouble_at, reason)
+        self._refused = (self._refused[0] if self._refused else time.monotonic(), reason)
         self._records.event(
             "warning", "retry", f"batch #{batch.number}: {commands} commands again: {reason}", self.flow
         )
@@ -304,7 +373,6 @@ class FlowState:
 
     def lane_changed(self, node: str, state: str) -> None:
         self.lane_states[node] = state
-        self._trouble_at = time.monotonic()
         if state not in ("connected", "closed"):
             self._records.event("warning", "reconnect", f"target {node}: {state}", self.flow)
             log.warning("Target connection lost", extra={"fields": {"flow": self.flow, "node": node, "reason": state}})
@@ -347,7 +415,7 @@ class FlowState:
         if not self.unread():
             return 0
         waiting = len(self.resume_rereads)
-        return waiting + (len(self.rereads.open_at(self.stats.lsn_confirmed or 0)) if self.rereads is not None else 0)
+        return waiting + (len(self.rereads.open_keys()) if self.rereads is not None else 0)
 
     def nearly_read(self) -> bool:
         """Whether the source has said of records that were not received, and they can't be far."""
@@ -384,9 +452,7 @@ class FlowState:
         """Whether keys wait for a re-read, or for their re-read value's confirmation."""
         if self.resume_rereads or (self.rereads is not None and self.rereads.active):
             return True
-        return (
-            self.rereads is not None and bool(self.rereads.open_at(self.stats.lsn_confirmed or 0)) and not self._quiet()
-        )
+        return self.rereads is not None and self.rereads.unconfirmed and not self._quiet()
 
     def _quiet(self) -> bool:
         """Nothing read is unconfirmed."""
@@ -401,6 +467,10 @@ class FlowState:
     def lag_seconds(self) -> float:
         """Age of the oldest record that is not applied yet, read or unread."""
         return max(self.oldest_wait(), self.unread_for())
+
+    def end_to_end_lag(self) -> float:
+        """How much later than on the source a record read now may take effect, as far as is known."""
+        return self.oldest_wait() + self.unread_for()
 
     def near(self) -> bool:
         """Nothing waits for long between the source and the target."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Protocol
 
 import anyio
@@ -31,23 +29,22 @@ from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
 from df2redis_tui.pipeline.block import REREAD, Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.replication.rereading import Rereading
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
-from df2redis_tui.translate.expiry import HOLD_MS, OVERDUE_MS, DeferredExpiry
+from df2redis_tui.translate.expiry import DeferredExpiry, hold_ms
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slots_of
 from df2redis_tui.translate.quirks import Quirks
-from df2redis_tui.translate.refusals import Refusal, RefusalPort
+from df2redis_tui.translate.refusals import RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
 from df2redis_tui.translate.rewriter import true_expiry_command
 from df2redis_tui.translate.snapshot import SnapshotTranslator
 
-FULL_SYNC_GRACE_MS = 60_000  # how far behind the source a full sync may be is not known
 IDLE = 1.0  # seconds
 REREAD_AGAIN = 0.05  # seconds
-STALE = 2.0  # seconds; the source's offsets are asked more often
-REREADS_MOST = 10_000  # keys of a FLOW whose values may wait in memory for reasons of expiry
+LAG_HALVES_IN = 30.0  # seconds; keys are held with regard to the largest lag of late
 EXPIRY_CHANGES = frozenset({b"PERSIST", b"PEXPIREAT", b"PEXPIRE", b"EXPIREAT", b"EXPIRE", b"GETEX"})
 EXPIRIES_PER_BLOCK = 1024
 LOOKED_AT_PER_MS = 20  # remembered expiries: of 100,000 every five seconds, that takes some 15 ms
@@ -90,13 +87,13 @@ class Ingest:
         channel: Channel,
         translators: Translators,
         rereads: Rereads,
+        rereading: Rereading,
         stats: FlowStats,
         events: IngestEvents,
         *,
         release: tuple[int, int] | None,
         is_near: Callable[[], bool],
         lag: Callable[[], float],
-        held_up: Callable[[], bool] = lambda: False,
         deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
     ) -> None:
         self.flow = connection.flow
@@ -105,19 +102,16 @@ class Ingest:
         self._channel = channel
         self._translate = translators
         self._rereads = rereads
+        self._rereading = rereading
         self._stats = stats
         self._events = events
         self._release = release
         self._is_near = is_near
-        self._held_until_ms = 0
         self._look_at_ms = 0  # not before then, what is remembered of expiries is gone through
-        self._put_off_to_ms = 0  # the latest time that was given to keys because the FLOW was late
         self._lag = lag
-        self._held_up = held_up
-        self._stale_until = 0.0  # until then (monotonic) what is read may be older than it seems
+        self._lag_kept, self._lag_at = 0.0, time.monotonic()
         self.missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
-        self._caught_up_once = False
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
 
@@ -154,21 +148,18 @@ class Ingest:
 
     async def journal(self, next_lsn: int, first: bytes, spool: Spool | None = None) -> None:
         """Follow the journal from `next_lsn`, read through `spool` where there is one. Ends only by an exception."""
-        receive = spool.receive if spool is not None else self._connection.receive
-        if self._translate.expiry.count:
-            self._put_off_to_ms = _now_ms() + FULL_SYNC_GRACE_MS
         self._position = self._stats.lsn_received = next_lsn
         self._events.cut_reached(self.flow, next_lsn)
         await self._deliver(Block(0, [], next_lsn=next_lsn, arrived=time.monotonic(), ack_now=True))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._rereading.run)
+            await self._follow(first, spool.receive if spool is not None else self._connection.receive)
+
+    async def _follow(self, data: bytes | None, receive: Callable[[], Awaitable[bytes]]) -> None:
         decoder = JournalDecoder(self.flow)
-        await self._reread()
-        data: bytes | None = first
         looked = time.monotonic()
-        woken = time.monotonic()
         while True:
             now = time.monotonic()
-            if now - woken > IDLE + 0.5:
-                self._stale_until = now + STALE  # this process stood still, or the channel was full
             if data:
                 decoder.receive(data)
                 while (entries := decoder.next_block()) is not None:
@@ -177,12 +168,11 @@ class Ingest:
                 looked = now
                 await self._write_due_expiries()
             if self._rereads.active:
-                await self._reread()
+                await self._write_reread(time.monotonic())
             if data and len(data) < SMALL_READ and time.monotonic() - now < SOON:
                 # Small reads in quick succession: let a few records gather, each read costs as much as many records.
                 await anyio.sleep(SOON)
             data = None
-            woken = time.monotonic()
             with anyio.move_on_after(REREAD_AGAIN if self._rereads.active else IDLE):
                 data = await receive()
                 self._stats.bytes_in += len(data)
@@ -213,13 +203,11 @@ class Ingest:
             await self._values(run, arrived)
         return offset
 
-    async def _values(
-        self, records: list[SnapshotRecord], arrived: float, grace_ms: int = FULL_SYNC_GRACE_MS, *, again: bool = False
-    ) -> None:
+    async def _values(self, records: list[SnapshotRecord], arrived: float, *, again: bool = False) -> None:
         """`again`: read once more from the source, so not counted among the entries and keys of the stream."""
         translator = self._translate.snapshot
         try:
-            blocks = translator.translate(records, _now_ms(), grace_ms, arrived)
+            blocks = translator.translate(records, _now_ms(), self._hold_ms(), arrived)
         except NotCopied:
             for block in translator.unsent:
                 await self._deliver(block)
@@ -237,7 +225,7 @@ class Ingest:
             first,
             counted=False,
             now_ms=_now_ms(),
-            grace_ms=FULL_SYNC_GRACE_MS,
+            grace_ms=self._hold_ms(),
             arrived=arrived,
             pending=self._rereads,
         ):
@@ -249,7 +237,7 @@ class Ingest:
                 )
             if isinstance(item, Reread):
                 # Asked once the journal has positions; until then records of these keys are dropped.
-                self._rereads.request(item.db, item.keys, item.reason)
+                self._rereads.request(item.db, item.keys, item.reason, item.lsn)
             else:
                 item.next_lsn = 0
                 await self._deliver(item)
@@ -284,67 +272,39 @@ class Ingest:
             self._stats.lsn_received = self._position
         if self._rereads.active:
             await self._write_reread(arrived)
-            await self._reread()
 
     async def _translated(self, entries: list[Entry], first_lsn: int, arrived: float) -> None:
         if not entries:
             return
-        if self._may_have_expired(first_lsn):
+        if first_lsn < self.missed_until:
             self._reread_changed_expiries(entries)
         items: Iterable[Item] = self._translate.journal.translate(
             entries,
             first_lsn,
             counted=True,
             now_ms=_now_ms(),
-            grace_ms=self._grace_ms(),
+            grace_ms=self._hold_ms(),
             arrived=arrived,
             pending=self._rereads,
             replayed_until=self.missed_until,
         )
         for item in items:
             if isinstance(item, Reread):
-                self._rereads.request(item.db, item.keys, item.reason)
+                self._rereads.request(item.db, item.keys, item.reason, item.lsn)
                 continue
             if isinstance(item, Global):
                 self._rereads.forget(item.db if item.args[0].upper() == b"FLUSHDB" else None)
             await self._deliver(item)
 
-    def _may_have_expired(self, lsn: int) -> bool:
-        """Whether the target has had the time to expire keys whose expiry these records change."""
-        if lsn < self.missed_until:
-            return True
-        now = time.monotonic()
-        if self._held_up() or not self._is_near():
-            self._stale_until = now + STALE
-        return now < self._stale_until
-
     def _reread_changed_expiries(self, entries: list[Entry]) -> None:
-        """The target is a master and expires by itself: what the source kept in time may be gone there (§4.8)."""
-        if self._rereads.count >= REREADS_MOST:
-            return
+        """The target is a master and expires by itself: what the source kept in time while nothing was applied may be
+        gone there (§4.8). Of keys that are remembered it is known when the target ends them."""
+        expiry, cluster = self._translate.expiry, self._translate.caps.cluster
         for entry in entries:
             if entry.args and len(entry.args) > 1 and entry.args[0].upper() in EXPIRY_CHANGES:
-                self._rereads.request(entry.db, (entry.args[1],), "its expiry was changed while nothing was applied")
-
-    async def _reread(self) -> None:
-        """Ask for what is to be read again, and write what is due at once."""
-        if self._rereads.active:
-            await self._write_reread(time.monotonic())
-        while self._rereads.unresolved:
-            for db, key, why in await self._rereads.ask():
-                self._leave_out(db, key, why)
-            before = self._rereads.active
-            await self._write_reread(time.monotonic())
-            if before and self._rereads.unresolved:
-                continue
-            break
-
-    def _leave_out(self, db: int, key: bytes, why: str) -> None:
-        """A key that can't be read again: what the target has of it is not the source's any more."""
-        self._translate.refusals.refuse(
-            Refusal(db, key, "journal record", why, self.flow, self._position, b"", "removed")
-        )
-        self._rereads.remove(db, key, why)
+                key = entry.args[1]
+                if expiry.ends_at(0 if cluster else entry.db, key) is None:
+                    self._rereads.request(entry.db, (key,), "its expiry was changed while nothing was applied")
 
     async def _write_reread(self, arrived: float) -> None:
         for db, key, value in self._rereads.due(self._position):
@@ -354,44 +314,34 @@ class Ingest:
                 gone.kinds = {REREAD: 1}
                 await self._deliver(gone)
             else:
-                await self._values([value], arrived, self._grace_ms(), again=True)
+                await self._values([value], arrived, again=True)
 
     async def _write_due_expiries(self) -> None:
-        """Nearly true expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""
-        expiry = self._translate.expiry
-        if not expiry.count:
+        """Hold what will end soon; once the FLOW has caught up, write the true times that are due (§4.8)."""
+        expiry, now_ms = self._translate.expiry, _now_ms()
+        if not expiry.count or now_ms < self._look_at_ms:
             return
-        now_ms = _now_ms()
+        self._look_at_ms = now_ms + expiry.count // LOOKED_AT_PER_MS
+        await self._write_expiries(expiry.nearing(now_ms, self._hold_ms()))
         if self._is_near():
-            self._caught_up_once = True
-            self._held_until_ms = 0
-            held, self._put_off_to_ms = expiry.shorter_than(self._put_off_to_ms), 0
-            overdue = now_ms - OVERDUE_MS
-            await self._write_expiries(
-                [(db, key, ms if ms < overdue else max(ms, now_ms) + HOLD_MS) for db, key, ms in held]
-            )
-            if now_ms >= self._look_at_ms:
-                self._look_at_ms = now_ms + expiry.count // LOOKED_AT_PER_MS
-                await self._write_expiries(expiry.due(now_ms))
-        elif now_ms > self._held_until_ms - self._grace_ms() // 2:
-            later = self._held_until_ms = now_ms + self._grace_ms()
-            await self._write_expiries([(db, key, later) for db, key, _ in expiry.shorter_than(later)])
+            await self._write_expiries(expiry.due(now_ms))
 
     async def write_all_expiries(self) -> None:
         """The end of the run: every key gets its true time now."""
-        expiry = self._translate.expiry
-        await self._write_expiries(expiry.remembered())
-        expiry.clear()
+        while some := self._translate.expiry.take_held(EXPIRIES_PER_BLOCK):
+            await self._write_expiries(some)
 
     async def _write_expiries(self, expiries: list[tuple[int, bytes, int]]) -> None:
         now = time.monotonic()
         caps = self._translate.caps
-        for db, group in groupby(expiries, key=itemgetter(0)):
-            held = list(group)
+        by_db: dict[int, list[tuple[bytes, int]]] = {}
+        for db, key, expire_ms in expiries:
+            by_db.setdefault(db, []).append((key, expire_ms))
+        for db, held in by_db.items():
             for i in range(0, len(held), EXPIRIES_PER_BLOCK):
                 some = held[i : i + EXPIRIES_PER_BLOCK]
-                wires = [true_expiry_command(caps, key, expire_ms) for _, key, expire_ms in some]
-                await self._deliver(self._block(db, wires, [key for _, key, _ in some], now))
+                wires = [true_expiry_command(caps, key, expire_ms) for key, expire_ms in some]
+                await self._deliver(self._block(db, wires, [key for key, _ in some], now))
                 await anyio.lowlevel.checkpoint()
 
     def _block(self, db: int, wires: list[bytes], keys: list[bytes], arrived: float) -> Block:
@@ -400,14 +350,12 @@ class Ingest:
         size = sum(map(len, wires)) + COMMAND_OVERHEAD * len(wires)
         return Block(0 if route else db, wires, slots, size=size, entries=0, arrived=arrived)
 
-    def _grace_ms(self) -> int:
-        """How long a key has to live at least that is written now."""
-        if not self._caught_up_once and self._is_near():
-            self._caught_up_once = True
-        grace_ms = HOLD_MS + int(2_000 * self._lag()) if self._caught_up_once else FULL_SYNC_GRACE_MS
-        if grace_ms > 3 * HOLD_MS:
-            self._put_off_to_ms = max(self._put_off_to_ms, _now_ms() + grace_ms)
-        return grace_ms
+    def _hold_ms(self) -> int:
+        """How much later than on the source keys that end soon have to end on the target."""
+        now = time.monotonic()
+        kept = self._lag_kept * 0.5 ** ((now - self._lag_at) / LAG_HALVES_IN)
+        self._lag_kept, self._lag_at = max(self._lag(), kept), now
+        return hold_ms(self._lag_kept)
 
 
 def _now_ms() -> int:

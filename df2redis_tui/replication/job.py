@@ -22,6 +22,7 @@ from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
+from df2redis_tui.replication.true_times import give_true_times
 from df2redis_tui.telemetry.snapshot import Phase
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ async def run(job: JobState) -> None:
             job.set_phase(Phase.DRAINING)
             await settle(job)
             await write_checkpoints(job)
+            await give_true_times(job)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = significant(group)

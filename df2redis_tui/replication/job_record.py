@@ -33,6 +33,8 @@ class JobRecord:
         self.existing_keys = 0  # that the target held before the job began
         self.refusal = ""  # what an earlier run of this job stopped at
         self.flows = 0  # so many FLOWs may have checkpoints on the target
+        self.held = True  # keys may have later expiry times on the target than on the source, until a run ends well
+        self.held_before = False  # an earlier run has left such keys
         self._settings = settings
         self._keys = keys
         self._target = target
@@ -48,6 +50,7 @@ class JobRecord:
             self.existing_keys = int(found["existing"])
             self.refusal = str(found.get("refusal", ""))
             self.saw_flows(int(found.get("flows", 0)))
+            self.held_before = bool(found.get("held", True))
         except (ValueError, KeyError, TypeError):
             self.clean_up_due = True
 
@@ -65,6 +68,7 @@ class JobRecord:
                 "existing": self.existing_keys,
                 "refusal": self.refusal,
                 "flows": self.flows,
+                "held": self.held,
             }
         )
         return encode("SET", self._keys.job_record, value)

@@ -76,6 +76,7 @@ class JobState:
         self.stopping = False
         self.complete = False
         self.hurry = False  # give up draining
+        self.caught_up_at_end = False  # all that was read last, and with it true expiry times, was to reach the target
         self._phase_started = time.monotonic()
         self._journal_knobs = False  # the flush interval in force is the one of stable sync
         self.connecting: anyio.CancelScope | None = None  # before there is a session

@@ -348,7 +348,7 @@ class Look:
         counted = {
             "LSN gaps": sum(state.stats.lsn_gaps for state in flows),
             "tolerated errors": sum(state.stats.tolerated for state in flows),
-            "TTLs not held": sum(state.expiry.overflowed for state in flows),
+            "unverified keys": sum(state.stats.unverified for state in flows),
         }
         found += [(what, f"{number:,}") for what, number in counted.items() if number]
         return tuple(found)

@@ -28,7 +28,7 @@ async def preflight(job: JobState) -> None:
     job.continues = isinstance(record, bytes)
     job.noted.read(record)
     await _note_existing(job)
-    if settings.exactly_once and not job.continues:
+    if settings.exactly_once and not (job.continues and job.noted.held_before):
         await job.noted.write()
 
 

@@ -2,20 +2,21 @@
 
 A = REPLICAOFFSET of the FLOW; the value; B = REPLICAOFFSET. If no record with A <= LSN < B touches the key, the value
 is the key's state at every LSN in between: records below A are skipped, and the value is written when the FLOW
-reaches B.
+reaches B. Until a key's value is there, its records are dropped; one that may not be in the value costs another try.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from df2redis_tui.dragonfly.control import error_text, not_now, open_source
+from df2redis_tui.dragonfly.control import not_now
 from df2redis_tui.dragonfly.records import Value
-from df2redis_tui.errors import SourceError, SourceLost, printable
-from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
+from df2redis_tui.errors import printable
+from df2redis_tui.pipeline.signal import Signal
+from df2redis_tui.replication.key_reader import Key, Reading
 
 log = logging.getLogger(__name__)
 
@@ -23,259 +24,228 @@ LATER = 0.5  # seconds
 RESTLESS = 3  # tries: the key changes too often to be read together with others
 AGAIN_AFTER = 0.01  # seconds, for each try so far
 MOST_TRIES = 20  # that are counted for it
-FOOTER = 10  # bytes behind the value in a DUMP: version and CRC64
+OPEN_MOST = 40_000  # keys of all FLOWs that may wait because of a doubt; some 300 bytes each
+HELD_MOST = 8 * 1024**2  # bytes of values that all FLOWs may have read and not written
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """`value` None = the key does not exist; `problem` says why it could not be read."""
+@dataclass(slots=True, eq=False)
+class Wanted:
+    """A key that waits for its value. `a` None: it is to be asked for."""
 
-    a: int
-    b: int
-    value: Value | None
-    problem: str = ""
-
-
-class KeyReader:
-    """Reads keys from the source on a connection of its own, opened when first needed."""
-
-    def __init__(self, source: Endpoint, flow: int) -> None:
-        self._source = source
-        self._flow = flow
-        self._connection: RespConnection | None = None
-        self._db = 0
-
-    async def read(self, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], Reading]:
-        """Raises SourceLost when the source can't be reached; a refusal is a Reading with `problem`."""
-        used_before = self._connection is not None
-        try:
-            if self._connection is None:
-                self._connection = await open_source(self._source, "re-read connection")
-                self._db = 0
-            return await self._read(self._connection, keys)
-        except PeerLost as lost:
-            await self.aclose()
-            if used_before:  # the source may close what was idle for long
-                return await self.read(keys)
-            raise SourceLost(f"source {self._source.label}: re-read connection: {lost}") from None
-        except BaseException:
-            # Cancelled in the middle: answers to come would be taken for those of the next question.
-            await self.aclose()
-            raise
-
-    async def _read(
-        self, connection: RespConnection, keys: list[tuple[int, bytes]]
-    ) -> dict[tuple[int, bytes], Reading]:
-        # One after the other: a Dragonfly may run pipelined commands of different shards side by side.
-        before = await self._offset(connection)
-        if isinstance(before, str):
-            return {key: Reading(0, 0, None, before) for key in keys}
-        commands: list[bytes] = []
-        for db, key in keys:
-            if db != self._db:
-                commands.append(encode("SELECT", db))
-                self._db = db
-            commands += [encode("MULTI"), encode("DUMP", key), encode("PTTL", key), encode("EXEC")]
-        replies = await connection.pipeline(commands)
-        now_ms = time.time_ns() // 1_000_000
-        after = await self._offset(connection)
-        if isinstance(after, str):
-            return {key: Reading(0, 0, None, after) for key in keys}
-        results = [r for c, r in zip(commands, replies, strict=True) if c.startswith(b"*1\r\n$4\r\nEXEC")]
-        return {
-            (db, key): _reading(before, after, db, key, result, now_ms)
-            for (db, key), result in zip(keys, results, strict=True)
-        }
-
-    async def read_alone(self, db: int, key: bytes) -> Reading:
-        """One key, with the positions around it in the same write: in the shortest time that it may not change in.
-
-        None of these commands is one that a Dragonfly runs beside others of a pipeline. Raises SourceLost.
-        """
-        commands = [encode("SELECT", db)] if db != self._db else []
-        commands += [encode("DFLY", "REPLICAOFFSET"), encode("MULTI"), encode("DUMP", key), encode("PTTL", key)]
-        commands += [encode("EXEC"), encode("DFLY", "REPLICAOFFSET")]
-        try:
-            if self._connection is None:
-                return (await self.read([(db, key)]))[(db, key)]
-            self._db = db
-            replies = (await self._connection.pipeline(commands))[-6:]
-        except PeerLost:
-            await self.aclose()
-            return (await self.read([(db, key)]))[(db, key)]
-        except BaseException:
-            await self.aclose()
-            raise
-        now_ms = time.time_ns() // 1_000_000
-        before, after = self._position(replies[0]), self._position(replies[-1])
-        if isinstance(before, str) or isinstance(after, str):
-            return Reading(0, 0, None, before if isinstance(before, str) else str(after))
-        return _reading(before, after, db, key, replies[4], now_ms)
-
-    async def _offset(self, connection: RespConnection) -> int | str:
-        return self._position(await connection.call("DFLY", "REPLICAOFFSET"))
-
-    def _position(self, reply: object) -> int | str:
-        if isinstance(reply, list) and self._flow < len(reply) and isinstance(reply[self._flow], int):
-            return int(reply[self._flow])
-        return error_text(reply)
-
-    async def aclose(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.aclose()
-
-
-def _reading(a: int, b: int, db: int, key: bytes, result: object, now_ms: int) -> Reading:
-    if is_error(result):
-        return Reading(a, b, None, error_text(result))
-    if not isinstance(result, list) or len(result) != 2:
-        return Reading(a, b, None, "unexpected answer")
-    dump, pttl = result
-    if is_error(dump) or is_error(pttl):
-        return Reading(a, b, None, error_text(dump if is_error(dump) else pttl))
-    if dump is None or pttl == -2:
-        return Reading(a, b, None)
-    if not isinstance(dump, bytes) or len(dump) <= FOOTER or not isinstance(pttl, int):
-        return Reading(a, b, None, "unexpected DUMP")
-    expire_ms = now_ms + pttl if pttl >= 0 else 0
-    return Reading(a, b, Value(db, key, expire_ms, dump[0], dump[1:-FOOTER]))
-
-
-@dataclass(slots=True)
-class _Pending:
+    key: Key
     reason: str
-    a: int | None = None  # None: to be asked (again)
+    a: int | None = None
     b: int = 0
     value: Value | None = None
+    dropped: int = -1  # LSN of the newest record that was dropped for it
     tries: int = 0
-    not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the FLOW
+    not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the others
     gone: bool = False  # nothing is read: it is removed from the target
+
+    @property
+    def size(self) -> int:
+        return len(self.value.raw) if self.value is not None else 0
 
 
 class Rereads:
-    """The keys of one FLOW that wait for a re-read. Implements the journal translator's `pending` port."""
+    """The keys of one FLOW that wait for a re-read. Implements the journal translator's `pending` port.
 
-    def __init__(self, flow: int, reader: KeyReader) -> None:
+    `wake` is set when there is something to ask for; `Rereading` asks. Nothing is asked for before `begin`.
+    """
+
+    def __init__(self, flow: int, flows: int = 1) -> None:
         self.flow = flow
-        self.done = 0
-        self._reader = reader
-        self._pending: dict[tuple[int, bytes], _Pending] = {}
-        self._written: dict[tuple[int, bytes], int] = {}  # position behind which the value went out
+        self.done = 0  # values written
+        self.left_out = 0  # doubts that there was no room for
+        self.wake = Signal()
+        self.held = 0  # bytes of values that wait for their positions
+        self.held_most = HELD_MOST // flows
+        self._open_most = OPEN_MOST // flows
+        self._open: dict[Key, Wanted] = {}
+        self._ready: dict[Key, Wanted] = {}  # with a value
+        self._waiting: dict[Key, Wanted] = {}  # to be asked for
+        self._written: dict[Key, int] = {}  # position behind which the value went out
+        self._changed: dict[Key, None] = {}  # since `changes`
         self._not_before = 0.0  # monotonic: the source answers nobody until then
 
     @property
     def active(self) -> bool:
-        return bool(self._pending)
+        return bool(self._open)
 
     @property
     def count(self) -> int:
-        return len(self._pending)
+        return len(self._open)
 
     @property
-    def unresolved(self) -> bool:
-        """Whether to `ask` now."""
-        now = time.monotonic()
-        return now >= self._not_before and any(p.a is None and now >= p.not_before for p in self._pending.values())
+    def unconfirmed(self) -> bool:
+        """Whether values were written of which the target has said nothing yet."""
+        return bool(self._written)
 
-    def request(self, db: int, keys: tuple[bytes, ...], reason: str) -> None:
-        """Everything received so far of these keys is superseded by the re-read to come."""
-        for key in keys:
-            pending = self._pending.get((db, key))
-            if pending is None:
-                self._pending[(db, key)] = _Pending(reason)
-            elif not pending.gone:
-                pending.a = None
+    def begin(self) -> None:
+        """The journal begins: what was dropped before has no position in it, and is in front of all that is read."""
+        for wanted in self._open.values():
+            wanted.dropped = -1
+        self.wake.set()
+
+    def request(self, db: int, keys: Iterable[bytes], reason: str, lsn: int | None = None) -> None:
+        """The value of these keys is read again. `lsn` is that of a record which has to be in it; None = all that was
+        sent so far, which each value to come is behind."""
+        for name in keys:
+            key = (db, name)
+            wanted = self._open.get(key)
+            if wanted is None:
+                self._open[key] = self._waiting[key] = Wanted(key, reason, dropped=-1 if lsn is None else lsn)
+                self._changed[key] = None
+                self.wake.set()
+            elif lsn is not None:
+                self._drops(wanted, lsn)
+
+    def doubt(self, db: int, key: bytes, reason: str) -> bool:
+        """`request`, unless there are too many already: then that is counted, logged, and False returned."""
+        if len(self._open) >= self._open_most and (db, key) not in self._open:
+            self.left_out += 1
+            return False
+        self.request(db, (key,), reason)
+        return True
 
     def remove(self, db: int, key: bytes, reason: str) -> None:
         """The key can't be copied: what the target has of it goes, behind all that was received so far."""
-        self._pending[(db, key)] = _Pending(reason, a=0, gone=True)
+        if (db, key) in self._open:
+            self._close((db, key))
+        self._open[(db, key)] = self._ready[(db, key)] = Wanted((db, key), reason, a=0, gone=True)
+        self._changed[(db, key)] = None
 
     def covers(self, db: int, key: bytes, lsn: int) -> bool:
         """Whether a record at `lsn` must be dropped because the re-read value includes it (or will)."""
-        pending = self._pending.get((db, key))
-        if pending is None:
+        wanted = self._open.get((db, key))
+        if wanted is None:
             return False
-        if pending.a is not None and lsn >= pending.a and not pending.gone:
-            # It may or may not be in the value that was read: read again.
-            pending.a = None
+        self._drops(wanted, lsn)
         return True
+
+    def _drops(self, wanted: Wanted, lsn: int) -> None:
+        wanted.dropped = max(wanted.dropped, lsn)
+        if wanted.a is not None and lsn >= wanted.a and not wanted.gone:
+            # It may or may not be in the value that was read: read again.
+            self._not_ready(wanted)
+
+    def _not_ready(self, wanted: Wanted) -> None:
+        self.held -= wanted.size
+        wanted.a = wanted.value = None
+        self._ready.pop(wanted.key, None)
+        self._waiting[wanted.key] = wanted
+        self.wake.set()
 
     def supersedes(self, db: int, key: bytes, lsn: int) -> bool:
         """Whether a value that comes behind a command of `lsn`, which has been sent, contains its effect."""
-        return (db, key) in self._pending or lsn < self._written.get((db, key), 0)
+        return (db, key) in self._open or lsn < self._written.get((db, key), 0)
 
     def forget(self, db: int | None) -> None:
         """FLUSHDB, or FLUSHALL (None): nothing read before it counts."""
-        for key in [k for k in self._pending if db is None or k[0] == db]:
-            del self._pending[key]
+        for key in [k for k in self._open if db is None or k[0] == db]:
+            self._close(key)
+
+    def _close(self, key: Key) -> None:
+        wanted = self._open.pop(key)
+        self._waiting.pop(key, None)
+        if self._ready.pop(key, None) is not None:
+            self.held -= wanted.size
+        self._changed[key] = None
+
+    # What the FLOW's reader asks
 
     def cuts(self, first: int, end: int) -> list[int]:
         """Positions inside (first, end) at which a value becomes due."""
-        return sorted({p.b for p in self._pending.values() if p.a is not None and first < p.b < end})
+        return sorted({wanted.b for wanted in self._ready.values() if first < wanted.b < end})
 
     def due(self, position: int) -> list[tuple[int, bytes, Value | None]]:
         """Values to be written now that the FLOW has reached `position`; they are forgotten."""
-        ready = [(k, p) for k, p in self._pending.items() if p.a is not None and p.b <= position]
-        for key, _ in ready:
-            del self._pending[key]
-            self._written[key] = position
-        self.done += len(ready)
-        return [(db, key, p.value) for (db, key), p in ready]
+        ready = [wanted for wanted in self._ready.values() if wanted.b <= position]
+        for wanted in ready:
+            self._close(wanted.key)
+            self._written[wanted.key] = position
+        if ready:
+            self.done += sum(not wanted.gone for wanted in ready)
+            self.wake.set()
+        return [(*wanted.key, wanted.value) for wanted in ready]
 
-    def open_at(self, position: int) -> list[tuple[int, bytes]]:
-        """Keys that a resume from `position` has to read again: a checkpoint records them."""
-        if not self._pending and not self._written:
-            return []
-        return [*self._pending, *(key for key, written in self._written.items() if written >= position)]
+    # What a checkpoint has to name
+
+    def open_keys(self) -> list[Key]:
+        """Keys that a resume has to read again: they wait, or their values are not confirmed."""
+        return [*self._open, *(key for key in self._written if key not in self._open)]
+
+    def changes(self) -> tuple[list[Key], list[Key]]:
+        """Keys that have become `open_keys` since the last call, and those that no longer are."""
+        changed, self._changed = self._changed, {}
+        added = [key for key in changed if key in self._open or key in self._written]
+        return added, [key for key in changed if key not in self._open and key not in self._written]
 
     def confirmed(self, position: int) -> None:
         """The target has everything below `position`."""
         if self._written:
-            self._written = {key: written for key, written in self._written.items() if written >= position}
+            for key in [key for key, written in self._written.items() if written < position]:
+                del self._written[key]
+                self._changed[key] = None
 
-    async def aclose(self) -> None:
-        """Close the connection to the source; what is open stays known to `open_at`."""
-        await self._reader.aclose()
+    # What the reading task asks
 
-    async def ask(self) -> list[tuple[int, bytes, str]]:
-        """Read what has not been read; returns the keys that can't be: (db, key, why).
+    def waits(self, now: float) -> float | None:
+        """Seconds until there is something to ask for, None when there is nothing."""
+        if not self._waiting:
+            return None
+        soonest = 0.0
+        for wanted in self._waiting.values():
+            if wanted.not_before <= now:
+                soonest = 0.0
+                break
+            soonest = min(soonest or wanted.not_before, wanted.not_before)
+        return max(0.0, max(soonest, self._not_before) - now)
 
-        To be called between two chunks of the journal: everything received before it has an LSN below A. Raises
-        SourceLost: the keys wait for the next session then.
-        """
+    def next(self, now: float, most: int) -> list[Wanted]:
+        """Up to `most` keys that are to be asked for; one that never rests comes alone."""
+        found: list[Wanted] = []
+        for wanted in self._waiting.values():
+            if wanted.not_before > now:
+                continue
+            if wanted.tries >= RESTLESS:
+                if not found:
+                    return [wanted]
+                continue
+            found.append(wanted)
+            if len(found) >= most:
+                break
+        return found
+
+    def postpone(self, some: Iterable[Wanted], until: float) -> None:
+        """They could not be read now; others come first."""
+        for wanted in some:
+            if self._waiting.pop(wanted.key, None) is wanted:
+                self._waiting[wanted.key] = wanted
+                wanted.not_before = until
+
+    def read(self, wanted: Wanted, reading: Reading) -> str:
+        """Take up what the source answered; returns why the key can't be read, "" when it can (or must be again)."""
+        if self._open.get(wanted.key) is not wanted:
+            return ""  # a flush came in between
         now = time.monotonic()
-        wanted = [(key, p.tries) for key, p in self._pending.items() if p.a is None and now >= p.not_before]
-        calm = [key for key, tries in wanted if tries < RESTLESS]
-        restless = {key for key, tries in wanted if tries >= RESTLESS}
-        failed: list[tuple[int, bytes, str]] = []
-        for keys in [*(calm[at : at + 64] for at in range(0, len(calm), 64)), *([key] for key in restless)]:
-            try:
-                if keys[0] in restless:
-                    readings = {keys[0]: await self._reader.read_alone(*keys[0])}
-                else:
-                    readings = await self._reader.read(keys)
-            except SourceLost:
-                raise
-            except SourceError as error:
-                readings = {key: Reading(0, 0, None, str(error)) for key in keys}
-            for key, reading in readings.items():
-                pending = self._pending.get(key)
-                if pending is None:
-                    continue
-                if not_now(reading.problem):
-                    # It is being taken over, and puts what matters into the FLOWs now: they have to be read on.
-                    self._not_before = time.monotonic() + LATER
-                elif reading.problem:
-                    del self._pending[key]
-                    failed.append((key[0], key[1], f"{pending.reason}; a re-read failed: {reading.problem}"))
-                else:
-                    pending.a, pending.b, pending.value = reading.a, reading.b, reading.value
-                    pending.tries += 1
-                    pending.not_before = time.monotonic() + min(pending.tries - 1, MOST_TRIES) * AGAIN_AFTER
-                    if pending.tries % 100 == 0:
-                        log.warning(
-                            "a key changes faster than it can be re-read",
-                            extra={"fields": {"flow": self.flow, "key": printable(key[1]), "tries": pending.tries}},
-                        )
-        return failed
+        if not_now(reading.problem):
+            # It is being taken over, and puts what matters into the FLOWs now: they have to be read on.
+            self._not_before = now + LATER
+            return ""
+        if reading.problem:
+            self._close(wanted.key)
+            return f"{wanted.reason}; a re-read failed: {reading.problem}"
+        wanted.tries += 1
+        if wanted.dropped < reading.a:
+            wanted.a, wanted.b, wanted.value = reading.a, reading.b, reading.value
+            del self._waiting[wanted.key]
+            self._ready[wanted.key] = wanted
+            self.held += wanted.size
+        wanted.not_before = now + min(wanted.tries - 1, MOST_TRIES) * AGAIN_AFTER
+        if wanted.tries % 100 == 0:
+            log.warning(
+                "a key changes faster than it can be re-read",
+                extra={"fields": {"flow": self.flow, "key": printable(wanted.key[1]), "tries": wanted.tries}},
+            )
+        return ""

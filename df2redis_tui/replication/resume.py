@@ -7,7 +7,7 @@ import logging
 from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import Resume
 from df2redis_tui.errors import SourceError, TargetError, printable
-from df2redis_tui.replication.checkpoint import Checkpoint
+from df2redis_tui.replication.checkpoint import Checkpoint, Key, key_of
 from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import is_error
@@ -88,7 +88,7 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
     for state, checkpoint in zip(job.flows, found, strict=True):
         state.stats.lsn_confirmed = checkpoint.lsn
         state.cut_confirmed = True
-        state.resume_rereads = list(checkpoint.rereads)
+        state.resume_rereads = await job.patiently(lambda flow=state.flow: _rereads(job, flow))  # type: ignore[misc]
         if state.ledger is not None:
             state.ledger.resume(checkpoint)
     text = f"resuming job {job.settings.job!r} from its checkpoints"
@@ -103,8 +103,14 @@ def _full_sync_instead(job: JobState, why: str) -> None:
     log.warning("Full sync instead of a resume", extra={"fields": {"reason": why}})
 
 
-async def _read(job: JobState, key: bytes) -> object:
-    reply = await job.target.call("GET", key)
+async def _rereads(job: JobState, flow: int) -> list[Key]:
+    reply = await _read(job, job.keys.rereads(flow), b"SMEMBERS")
+    found = [key_of(member) for member in reply if isinstance(member, bytes)] if isinstance(reply, (list, set)) else []
+    return [key for key in found if key is not None]
+
+
+async def _read(job: JobState, key: bytes, command: bytes = b"GET") -> object:
+    reply = await job.target.call(command, key)
     if is_error(reply):
         raise TargetError(f"target {job.target.name} refused to read {printable(key)}: {error_text(reply)}")
     return reply

@@ -92,9 +92,14 @@ class SessionPort:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job
         job.full_sync_begun = True
+        job.noted.held_before = False  # every value is written anew
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
-            keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]
+            keys = [
+                key
+                for flow in range(job.noted.flows)
+                for key in (job.keys.flow(flow), job.keys.batches(flow), job.keys.rereads(flow))
+            ]
             with contextlib.ExitStack() as counting_anew:
                 for state in job.flows:
                     if state.ledger is not None:

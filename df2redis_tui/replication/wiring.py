@@ -10,12 +10,15 @@ from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.global_commands import global_of
 from df2redis_tui.replication.ingest import Ingest, Translators
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.replication.reread import KeyReader, Rereads
+from df2redis_tui.replication.key_reader import KeyReader
+from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.replication.rereading import Rereading
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.targets import ledger_of, resumer_of
 from df2redis_tui.streams import RespConnection
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
+from df2redis_tui.translate.expiry import ExpiryBudget
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
@@ -30,9 +33,10 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
             state.writer.stop()
     job.noted.saw_flows(len(job.flows))
     job.flows = []
+    budget = ExpiryBudget()
     for flow in range(greeting.flows):
         ledger = ledger_of(job.settings, job.keys, flow, greeting.flows, job.run_id)
-        state = FlowState(flow, job.common(), ledger, job.dead_letters, job.records)
+        state = FlowState(flow, job.common(), ledger, job.dead_letters, job.records, budget)
         state.writer = Writer(
             flow,
             job.target.router,
@@ -72,15 +76,15 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     job.pipes.start_soon(job.guarded, dispatcher.run)
     unread = state.resume_rereads
     if state.rereads is not None:
-        unread = unread + state.rereads.open_at(state.stats.lsn_confirmed or 0)
+        unread = unread + state.rereads.open_keys()
     state.resume_rereads = []
     state.doubts.clear()
-    rereads = state.rereads = Rereads(state.flow, KeyReader(settings.source, state.flow))
+    rereads = state.rereads = Rereads(state.flow, greeting.flows)
     for db, key in unread:
         rereads.request(db, (key,), "a re-read was under way when the session ended")
     if state.ledger is not None:
         state.ledger.begin(greeting.master_id, state.stats.lsn_confirmed or 0)
-        state.ledger.rereads = rereads.open_at
+        state.ledger.rereads = rereads
         dispatcher.before_dispatch = resumer_of(job.target, state.ledger, state.missed_until, state.doubt)
     route = job.target.router.cluster
     snapshot = SnapshotTranslator(
@@ -119,12 +123,18 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         dispatcher.channel,
         Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route, quirks),
         rereads,
+        Rereading(
+            rereads,
+            KeyReader(settings.source, state.flow),
+            lag=state.end_to_end_lag,
+            confirmed=lambda: state.stats.commands,
+            failed=state.unreadable,
+        ),
         state.stats,
         session,
         release=greeting.release,
         is_near=state.near,
-        lag=state.lag_seconds,
-        held_up=lambda: job.gate.closed or bool(state.writer is not None and state.writer.status),
+        lag=state.end_to_end_lag,
     )
     return state.ingest
 

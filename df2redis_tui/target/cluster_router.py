@@ -130,6 +130,9 @@ class ClusterRouter:
     async def missing(self, ledger: Ledger) -> int:
         return 0
 
+    async def repaired(self, ledger: Ledger) -> None:
+        """Questions go over connections that are kept."""
+
     async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
         """Asks only the guards that were sent behind an unknown command: the others can't know of it."""
         places = _places(batch.blocks, (p.command for p in todo))

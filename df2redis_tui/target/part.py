@@ -9,7 +9,10 @@ from df2redis_tui.translate.scripts import MOVED_ONTO_ITSELF
 
 # Of these the reply 0 says that there is no such key (or that it had no TTL); of a list moved onto itself, that it is
 # not known whether it still has one.
-LOOKED_AT = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n", *MOVED_ONTO_ITSELF)
+LOOKED_AT = (
+    b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n", b"*3\r\n$4\r\nCOPY\r\n", b"*4\r\n$4\r\nCOPY\r\n",
+    *MOVED_ONTO_ITSELF,
+)  # fmt: skip
 
 # Marks in a part's layout, where a reply belongs to no command.
 MULTI, EXTRA, EXEC = -1, -2, -3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from df2redis_tui.errors import TargetLost
@@ -19,8 +20,8 @@ EXEC_WIRE = encode("EXEC")
 class Ledger(Protocol):
     """Remembers on the target what was applied, so that a lost connection leaves no doubt (one per FLOW)."""
 
-    def checkpoint(self, batch: Batch) -> bytes | None:
-        """The command that records this batch as applied; None when none is due."""
+    def checkpoint(self, batch: Batch) -> list[bytes]:
+        """The commands that record this batch as applied; none when that is not due."""
         ...
 
     def posted(self, next_lsn: int) -> None:
@@ -100,6 +101,10 @@ class Router(Protocol):
         """How many transactions did not run (none on a cluster, where the guards tell). Nothing may be in flight."""
         ...
 
+    async def repaired(self, ledger: Ledger) -> None:
+        """No more questions for now: close what was opened to ask them."""
+        ...
+
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
         """Send those commands whose slot is on its way between nodes one at a time; returns the others."""
         ...
@@ -117,8 +122,8 @@ def whole_part(
     A transaction begins and ends in the base database, so that one which did not run leaves the lane where it is said
     to be. None when there is nothing to send.
     """
-    checkpoint = ledger.checkpoint(batch) if ledger is not None else None
-    if len(blocks) == 1 and checkpoint is None and blocks[0].db + base_db == lane.db and blocks[0].commands:
+    checkpoint = ledger.checkpoint(batch) if ledger is not None else []
+    if len(blocks) == 1 and not checkpoint and blocks[0].db + base_db == lane.db and blocks[0].commands:
         commands = blocks[0].commands
         return Part(batch, node, commands, b"".join(commands), len(commands))
     commands = []
@@ -131,8 +136,8 @@ def whole_part(
             layout.append(EXTRA)
             lane.db = db
 
-    transaction = checkpoint is not None and any(block.commands for block in blocks)
-    if checkpoint is not None:
+    transaction = bool(checkpoint) and any(block.commands for block in blocks)
+    if checkpoint:
         select(base_db)
     if transaction:
         wires.append(MULTI_WIRE)
@@ -144,10 +149,10 @@ def whole_part(
             commands.extend(block.commands)
             wires.extend(block.commands)
             layout.extend(range(first, len(commands)))
-    if checkpoint is not None:
+    if checkpoint:
         select(base_db)
-        wires.append(checkpoint)
-        layout.append(EXTRA)
+        wires += checkpoint
+        layout += [EXTRA] * len(checkpoint)
     if transaction:
         assert ledger is not None
         wires.append(ledger.counting)
@@ -173,6 +178,7 @@ class StandaloneRouter:
         self._node = node
         self._base_db = base_db
         self._connect = connect
+        self._asking: dict[Ledger, RespConnection] = {}  # while a FLOW is repaired
 
     @property
     def nodes(self) -> list[str]:
@@ -191,26 +197,30 @@ class StandaloneRouter:
         return [part] if part is not None else []
 
     async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
-        connection = await self._connect(self._node)
-        try:
-            applied = await ledger.applied_seq(connection)
-        except PeerLost as lost:
-            raise TargetLost(f"target {self._node}: {lost}") from None
-        finally:
-            await connection.aclose()
-        if batch.seq <= applied:
+        if batch.seq <= await self._ask(ledger, ledger.applied_seq):
             for pending in todo:
                 if pending.fate is Fate.UNKNOWN:
                     pending.fate = Fate.APPLIED
         return []
 
     async def missing(self, ledger: Ledger) -> int:
-        connection = await self._connect(self._node)
+        return await self._ask(ledger, ledger.missing)
+
+    async def _ask(self, ledger: Ledger, what: Callable[[RespConnection], Awaitable[int]]) -> int:
+        connection = self._asking.get(ledger)
+        if connection is None:
+            connection = self._asking[ledger] = await self._connect(self._node)
         try:
-            return await ledger.missing(connection)
+            return await what(connection)
         except PeerLost as lost:
+            await self.repaired(ledger)
             raise TargetLost(f"target {self._node}: {lost}") from None
-        finally:
+        except BaseException:
+            await self.repaired(ledger)
+            raise
+
+    async def repaired(self, ledger: Ledger) -> None:
+        if (connection := self._asking.pop(ledger, None)) is not None:
             await connection.aclose()
 
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:

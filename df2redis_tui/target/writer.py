@@ -146,6 +146,10 @@ class Writer:
         """Written to the target, over all connections."""
         return self._bytes_before + sum(lane.bytes_out for lane in self.lanes.values())
 
+    def blocks_in_flight(self) -> list[Block]:
+        """What was sent and is not confirmed, in order."""
+        return [block for batch, _ in self._in_flight for block in batch.blocks]
+
     def _post(self, batch: Batch, blocks: list[Block]) -> list[Part]:
         self._seq += 1
         batch.seq = self._seq
@@ -262,6 +266,14 @@ class Writer:
             await self._progress.wait()
 
     async def _repair(self) -> None:
+        try:
+            await self._apply_what_was_not()
+        finally:
+            if self._ledger is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._router.repaired(self._ledger)
+
+    async def _apply_what_was_not(self) -> None:
         await self._quiesce()
         work = [(batch, review(batch.blocks, parts)) for batch, parts in self._in_flight]
         out_of_order = any(_is_due_again(p) for _, fates in work for p in fates)

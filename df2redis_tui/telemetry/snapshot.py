@@ -56,6 +56,7 @@ class Confirmed:
     commands_waiting: int  # read, and not confirmed
     rereads_waiting: int  # keys whose value is still to be read again from the source
     clean_up_due: bool  # keys of an earlier full sync are still to be removed
+    unverified: int  # keys that may have expired on the target too early, too many to be read again
 
 
 @dataclass(frozen=True, slots=True)

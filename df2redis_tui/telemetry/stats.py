@@ -83,12 +83,13 @@ class FlowStats:
     redirects: int = 0
     errors: int = 0
     tolerated: int = 0
+    rereads: int = 0  # keys that were read again from the source, confirmed
+    unverified: int = 0  # keys in doubt that were not: there were too many
     lsn_gaps: int = 0
     lsn_received: int | None = None
     lsn_confirmed: int | None = None
     lsn_acked: int | None = None
     lsn_source: int | None = None
-    rereads: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     latency: Latency = field(default_factory=Latency)
     stable_latency: Latency = field(default_factory=Latency)

@@ -20,6 +20,7 @@ AGAIN: Final = "run the same command again: it begins the full sync again"
 AS_BEFORE: Final = "run the same command again: it begins where this run did"
 AGAIN_ANYHOW: Final = "run the same command again: it begins where it has to"
 GOES_ON: Final = "run the same command again: it goes on from the last checkpoint on the target"
+COMPARE: Final = "compare both sides, or copy again with a target that keeps up"
 NO_CHECKPOINTS: Final = f"{AGAIN} (--no-exactly-once keeps no checkpoints)"
 
 
@@ -65,9 +66,13 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
             known = "not known: the source was not followed at the end"
         text = f"interrupted: {missing}"
         return Outcome(Verdict.INTERRUPTED, text, _joined(letters, known), _next(confirmed, end), confirmed)
+    doubtful = _doubtful(confirmed)
     if end.dead_letters:
         text = f"{end.dead_letters:,} of the keys or commands could not be copied"
-        return Outcome(Verdict.INCOMPLETE, text, letters, f"they are listed in {end.dead_letter_file}", confirmed)
+        known = _joined(letters, doubtful) if doubtful else letters
+        return Outcome(Verdict.INCOMPLETE, text, known, f"they are listed in {end.dead_letter_file}", confirmed)
+    if doubtful:
+        return Outcome(Verdict.INCOMPLETE, doubtful, f"not known: {doubtful}", COMPARE, confirmed)
     return Outcome(Verdict.COMPLETE, "everything was copied", "none", "", confirmed)
 
 
@@ -101,6 +106,13 @@ def missing_text(confirmed: Confirmed) -> str:
     if confirmed.clean_up_due:
         parts.append("keys of an earlier full sync still to be removed")
     return ", ".join(parts)
+
+
+def _doubtful(confirmed: Confirmed) -> str:
+    """What a run that is through can't vouch for, "" when there is nothing."""
+    if not confirmed.unverified:
+        return ""
+    return f"{plural(confirmed.unverified, 'key')} may have expired on the target too early"
 
 
 def _next(confirmed: Confirmed, end: Ending) -> str:

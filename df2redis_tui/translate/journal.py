@@ -246,6 +246,7 @@ class JournalTranslator:
 
     def _record(self, args: Args) -> None:
         to = self._to
+        to.ends_ms = 0
         name = args[0].upper()
         numbers = NUMBERS.get(name)
         if numbers is not None:

@@ -23,6 +23,8 @@ Args = Sequence[bytes]
 
 SEVERAL_SLOTS = "{} over several slots"
 TRUNCATED = "{} was journalled with only one shard's keys"
+# A batch that took so long to be confirmed is looked through as a whole; before that only what might be late is.
+LATE_MS = 50_000
 
 
 class PendingPort(Protocol):
@@ -85,6 +87,7 @@ class Rewriter:
         self.lsn = 0
         self.txid = 0
         self.previous: Entry | None = None  # the command record before this one
+        self.ends_ms = 0  # unix ms: the target may end a key before this record comes to it; 0 = not so soon
         # what came out
         self.ready: list[Item] = []
         self.block = Block(0, [])
@@ -112,6 +115,10 @@ class Rewriter:
         if block.slots is not None:
             block.slots.append(slot_of(key))
         block.size += len(encoded) + COMMAND_OVERHEAD
+        if self.ends_ms:
+            if block.too_late is None:
+                block.too_late = {}
+            block.too_late[self.lsn] = self.ends_ms
 
     def take_back(self, args: Args) -> bool:
         """Take the command of the record directly before, which was `args`, out of the open block again. False when it
@@ -212,6 +219,7 @@ class Rewriter:
         if self.route and len({slot_of(key) for key in keys}) > 1:
             self.reread(keys, SEVERAL_SLOTS.format(name.decode("ascii", "replace")))
             return False
+        self.needs(*keys)
         return True
 
     def clears_old(self, args: Args) -> bool:
@@ -254,6 +262,14 @@ class Rewriter:
 
     def expire_at(self, key: bytes, expire_ms: int) -> int:
         return self.expiry.effective(self.expiry_db, key, expire_ms, self.now_ms, self.grace_ms)
+
+    def needs(self, *keys: bytes) -> None:
+        """The record's commands do what it did only where the target still has these keys, or never had them."""
+        if self.expiry.count:
+            for key in keys:
+                ends = self.expiry.ends_at(self.expiry_db, key)
+                if ends is not None and ends - self.now_ms < LATE_MS and (not self.ends_ms or ends < self.ends_ms):
+                    self.ends_ms = ends
 
     def forget_expiry(self, key: bytes) -> None:
         if self.expiry.count:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from df2redis_tui.dragonfly.records import KIND, SnapshotRecord, Strings, Value, ValueEnd, ValuePart, ValueStart
+from df2redis_tui.dragonfly.records import (
+    HASH_TTL,
+    KIND,
+    SnapshotRecord,
+    Strings,
+    Value,
+    ValueEnd,
+    ValuePart,
+    ValueStart,
+)
 from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.translate.big_values import BigValue
@@ -187,6 +196,8 @@ class SnapshotTranslator:
         except Unrepresentable as why:
             self._leave_out(value.db, value.key, why, value.raw)
             return
+        if value.type == HASH_TTL:
+            self._expiry.fields_expire(db, value.key)
         if self._old is not None:
             self._old.replaced(db, value.key)
         self._append(db, value.key, commands)

@@ -51,8 +51,10 @@ def expire(to: Rewriter, args: Args) -> None:
     if len(args) == 3 and to.quirks.getex_expires and -to.grace_ms - PAST_MS < expire_ms - to.now_ms < SKEW_MS:
         to.reread((key,), "a GETEX may have been journalled as an expiry")
     elif len(args) == 3:
+        to.needs(key)
         to.emit(key, (b"PEXPIREAT", key, b"%d" % to.expire_at(key, expire_ms)), False)
-    elif to.caps.conditional_expire and to.expiry.true_time(to.expiry_db, key) is None:
+    elif to.caps.conditional_expire and not to.expiry.is_held(to.expiry_db, key):
+        to.forget_expiry(key)
         to.emit(key, (b"PEXPIREAT", key, b"%d" % expire_ms, *args[3:]), True)
     else:
         to.reread((key,), f"{name.decode()} has a condition that can't be checked here")
@@ -60,6 +62,7 @@ def expire(to: Rewriter, args: Args) -> None:
 
 def persist(to: Rewriter, args: Args) -> None:
     """PERSIST."""
+    to.needs(args[1])
     to.forget_expiry(args[1])
     to.emit(args[1], args, False)
 
@@ -80,10 +83,13 @@ def rename(to: Rewriter, args: Args) -> None:
         to.recreated(source)
         to.recreated(new)
         to.reread((source, new), SEVERAL_SLOTS.format(name.decode()))
-    elif to.lsn < to.replayed_until and any(_ends_soon(to, to.expiry_db, key) for key in (source, new)):
+    elif to.lsn < to.replayed_until and any(
+        to.expiry.true_time(to.expiry_db, key) is not None for key in (source, new)
+    ):
         # What is remembered may be what this same record has left behind.
         to.reread((source, new), f"{name.decode()} comes again, of a key that ends soon")
     else:
+        to.needs(source)
         to.recreated(new)
         to.expiry.rename(to.expiry_db, source, new)
         to.emit(source, args, True)
@@ -95,7 +101,7 @@ def copy(to: Rewriter, args: Args) -> None:
         to.truncated(args[1:], b"COPY")
         return
     source, new = args[1], args[2]
-    if any(arg.upper() == b"DB" for arg in args[3:]) or _ends_soon(to, to.expiry_db, source):
+    if any(arg.upper() == b"DB" for arg in args[3:]) or to.expiry.is_held(to.expiry_db, source):
         to.reread((new,), "COPY takes along what only the source knows")
     elif to.together((source, new), b"COPY"):
         to.recreated(new)
@@ -118,9 +124,11 @@ def move(to: Rewriter, args: Args) -> None:
             _reread_in_both(to, key, new_db, WHY)
         elif to.base_db:
             _reread_in_both(to, key, new_db, "MOVE, and the databases have other numbers on the target")
-        elif _ends_soon(to, to.db, key) or _ends_soon(to, new_db, key):
+        elif to.expiry.is_held(to.db, key) or to.expiry.is_held(new_db, key):
             _reread_in_both(to, key, new_db, "MOVE may have taken a TTL along, or have done nothing")
         else:
+            to.expiry.cancel(to.db, key)
+            to.expiry.cancel(new_db, key)
             to.emit(key, args, True)
     elif to.db_policy != "merge-into-0":
         here, there = (to.db, new_db)
@@ -128,11 +136,6 @@ def move(to: Rewriter, args: Args) -> None:
             to.db = to.target_db = 0
             to.reread((key,), "MOVE between databases on a cluster")
             to.db = here
-
-
-def _ends_soon(to: Rewriter, db: int, key: bytes) -> bool:
-    """Whether its true time is not what the target has."""
-    return to.expiry.true_time(db, key) is not None
 
 
 def _reread_in_both(to: Rewriter, key: bytes, new_db: int, why: str) -> None:

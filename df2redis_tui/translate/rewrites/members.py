@@ -61,6 +61,8 @@ def fieldexpire(to: Rewriter, args: Args) -> None:
         _field_ttl(to, key, b"FIELDEXPIRE")
         return
     expire_ms = b"%d" % (_whole_seconds(to.now_ms) + ttl * 1000) if to.caps.field_ttl else b""
+    if to.caps.field_ttl:
+        to.expiry.fields_expire(to.expiry_db, key)
     names = args[3:]
     for at in range(0, len(names), 1000):  # Lua's unpack is bounded
         to.script(
@@ -97,6 +99,8 @@ def hsetex(to: Rewriter, args: Args) -> None:
     if not pairs or len(pairs) % 2:
         to.truncated((key,), b"HSETEX")
         return
+    if expire_ms and to.caps.field_ttl:
+        to.expiry.fields_expire(to.expiry_db, key)
     if (expire_ms or keep) and not to.caps.field_ttl:
         if expire_ms and not _field_ttl(to, key, b"HSETEX"):
             if to.member_ttl == "fail":
@@ -178,6 +182,7 @@ def spop(to: Rewriter, args: Args) -> None:
 def _field_ttl(to: Rewriter, key: bytes, name: bytes) -> bool:
     """Whether fields can expire on the target; if not, the policy has been followed here."""
     if to.caps.field_ttl:
+        to.expiry.fields_expire(to.expiry_db, key)
         return True
     if to.member_ttl == "fail":
         to.refuse(key, name.decode("ascii", "replace"), NO_FIELD_TTL)

@@ -88,6 +88,7 @@ def getex(to: Rewriter, args: Args) -> None:
     """GETEX, GAT: only their effect on the TTL."""
     key = args[1]
     option = args[2].upper() if len(args) > 2 else b""
+    to.needs(key)
     if option == b"PERSIST":
         to.forget_expiry(key)
         to.emit(key, (b"PERSIST", key), False)

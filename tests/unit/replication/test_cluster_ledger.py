@@ -37,7 +37,7 @@ class Guards:
 
 def resumed(refusals: str) -> ClusterLedger:
     ledger = ClusterLedger(JobKeys("df2redis", "job", True), 0, 1, "run")
-    ledger.resume(Checkpoint("master", 1, 0, 10, "before", 0, (), refusals))
+    ledger.resume(Checkpoint("master", 1, 0, 10, "before", 0, refusals))
     ledger.begin("master", 10)
     return ledger
 

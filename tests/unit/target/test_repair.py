@@ -10,6 +10,12 @@ from df2redis_tui.streams import encode
 from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
 from df2redis_tui.target.pending import Fate, mark_overtaken, review, to_blocks
 from df2redis_tui.target.replies import Verdict, redirect_address, verdict
+from df2redis_tui.target.router import StandaloneRouter
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 def block(*texts: str, once: list[bool] | None = None) -> Block:
@@ -178,3 +184,42 @@ def test_redirections_are_read_strictly() -> None:
     assert redirect_address("ASK 866 [::1]:7001", asked) == ("::1", 7001)
     assert redirect_address("MOVED 866 host:99999", asked) is None
     assert redirect_address("MOVED 866", asked) is None
+
+
+class Asked:
+    """A connection to the target, and how often one was opened."""
+
+    opened = closed = 0
+
+    @classmethod
+    async def connect(cls, node: str) -> Asked:
+        cls.opened += 1
+        return cls()
+
+    async def aclose(self) -> None:
+        type(self).closed += 1
+
+
+class Counting:
+    """A ledger that has recorded everything up to the 40th sending."""
+
+    async def applied_seq(self, connection: Asked) -> int:
+        return 40
+
+    async def missing(self, connection: Asked) -> int:
+        return 0
+
+
+@pytest.mark.anyio
+async def test_one_connection_answers_for_all_batches_of_a_repair() -> None:
+    router, ledger = StandaloneRouter("node", 0, Asked.connect), Counting()  # type: ignore[arg-type]
+    for seq in range(1, 51):
+        blocks = [block("INCR a")]
+        batch = Batch(0, seq, blocks, 1, 1, 0, 0.0, seq=seq)
+        todo = review(blocks, [part_of(blocks, lost=True)])
+        await router.settle_unknown(batch, todo, ledger)  # type: ignore[arg-type]
+        await router.missing(ledger)  # type: ignore[arg-type]
+        assert [p.fate for p in todo] == [Fate.APPLIED if seq <= 40 else Fate.UNKNOWN]
+    assert (Asked.opened, Asked.closed) == (1, 0)
+    await router.repaired(ledger)  # type: ignore[arg-type]
+    assert Asked.closed == 1

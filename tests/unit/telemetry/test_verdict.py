@@ -19,6 +19,7 @@ WHOLE = Confirmed(
     commands_waiting=0,
     rereads_waiting=0,
     clean_up_due=False,
+    unverified=0,
 )
 IN_FULL_SYNC = dataclasses.replace(WHOLE, snapshot=False, keys=14_001, records_behind=None)
 LETTERS = Ending(dead_letters=3, dead_letter_file="d.jsonl")
@@ -57,6 +58,12 @@ def but(**changes: object) -> Confirmed:
             Verdict.INTERRUPTED,
             "interrupted: keys of an earlier full sync still to be removed",
         ),
+        (
+            but(unverified=2),
+            Ending(),
+            Verdict.INCOMPLETE,
+            "2 keys may have expired on the target too early",
+        ),
         # The corrections of expiry times that end a run have no LSN.
         (but(commands_waiting=40), Ending(), Verdict.INTERRUPTED, "interrupted: 40 commands not confirmed"),
         (but(records_behind=7), LETTERS, Verdict.INTERRUPTED, "interrupted: 7 records behind"),
@@ -92,7 +99,8 @@ def test_whatever_is_missing_is_never_complete(field: str) -> None:
     missing = {"snapshot": False, "records_behind": None, "clean_up_due": True}.get(field, 1)
     for cut_short in (False, True):
         outcome = judge(but(**{field: missing}), Ending(cut_short=cut_short))
-        assert outcome.verdict in (Verdict.INTERRUPTED, Verdict.UNCONFIRMED)
+        assert outcome.verdict in (Verdict.INTERRUPTED, Verdict.UNCONFIRMED, Verdict.INCOMPLETE)
+        assert (outcome.verdict is Verdict.INCOMPLETE) == (field == "unverified")
         assert "none" not in outcome.not_copied
         assert "nothing" not in outcome.not_copied
         assert outcome.next

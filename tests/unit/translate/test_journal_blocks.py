@@ -15,6 +15,7 @@ from tests.unit.translate.surroundings import (
     GRACE,
     NOW,
     REDIS70,
+    VALKEY9,
     Pending,
     Refusals,
     entry,
@@ -205,6 +206,30 @@ def test_a_move_of_what_ends_soon_is_read_again_in_both_databases(db: int) -> No
     assert expiry.count == 0
 
 
+def test_a_block_says_by_when_its_records_meet_the_keys_they_are_about() -> None:
+    """Of a key that was held the target keeps more than enough time; one with its true time may end any moment."""
+    expiry = DeferredExpiry()
+    for key, ends in ((b"a", NOW + 900), (b"b", NOW + 800), (b"held", NOW + 900)):
+        expiry.effective(0, key, ends, NOW - 900_000, GRACE)
+    expiry.nearing(NOW - 60_000, GRACE)
+    expiry.effective(0, b"a", NOW + 900, NOW - 900_000, GRACE)
+    expiry.effective(0, b"b", NOW + 800, NOW - 900_000, GRACE)
+    records = "SET x 1", "RENAME a b", f"PEXPIREAT b {NOW + 70}", "PERSIST held", "INCR held"
+    (block,) = items(journal(expiry=expiry), *map(entry, records))
+    assert isinstance(block, Block)
+    assert block.too_late == {101: NOW + 900, 102: NOW + 900}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["HEXPIRE h 9 FIELDS 1 f", "FIELDEXPIRE h 9 f", "HSETEX h 9 f v", "HGETEX h EX 9 FIELDS 1 f"],
+)
+def test_hashes_with_fields_that_expire_are_known(text: str) -> None:
+    expiry = DeferredExpiry()
+    items(journal(VALKEY9, expiry=expiry), entry(text), entry("HSET other f v"))
+    assert list(expiry.with_fields) == [(0, b"h")]
+
+
 def test_a_rename_that_comes_again_does_not_take_along_what_it_left_behind() -> None:
     """`cur` gets the TTL of `new` in the end; the second time it must not be taken for that of the first `cur`."""
     expiry = DeferredExpiry()
@@ -220,7 +245,7 @@ def test_expiries_of_a_cluster_are_remembered_by_its_only_database() -> None:
     expiry = DeferredExpiry()
     translator = journal(CLUSTER, expiry=expiry, db_policy="merge-into-0")
     items(translator, entry(f"PEXPIREAT k {NOW + 9}"), entry(f"PEXPIREAT k {NOW + 999_999}", db=1))
-    assert expiry.count == 0
+    assert expiry.remembered() == [(0, b"k", NOW + 999_999)]
 
 
 def test_the_doubled_record_of_a_pfmerge_is_dropped_only_when_surely_foreign() -> None:

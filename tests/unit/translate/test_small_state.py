@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from df2redis_tui.translate.capabilities import capabilities_of, lowest, unsupported
-from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.expiry import AHEAD_MS, ENTRY_BYTES, HOLD_MS, DeferredExpiry, ExpiryBudget, hold_ms
 from df2redis_tui.translate.keys import keys_of, slot_of, slots_of
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.payload import encode_length, payload
@@ -79,41 +79,70 @@ def test_commands_of_any_length_are_resp_arrays(count: int) -> None:
     assert parse(encode(args)) == args
 
 
-def test_the_source_is_awaited_for_what_expires_soon() -> None:
+def test_what_ends_soon_is_held_for_a_minute_and_ten_times_the_lag() -> None:
+    assert [hold_ms(lag) for lag in (0.0, 1.5, 20.0, 1e6)] == [HOLD_MS, HOLD_MS + 15_000, HOLD_MS + 200_000, 3_600_000]
     expiry = DeferredExpiry()
-    ends = {b"soon": NOW + 500, b"later": NOW + 55_000, b"just": NOW - 1000, b"long": NOW - 5000}
-    for key, at in ends.items():
-        assert expiry.effective(0, key, at, NOW, 60_000) == NOW + 60_000
-    assert expiry.effective(0, b"far", NOW + 99_000, NOW, 100_000) == NOW + 100_000
-    assert {key for _, key, _ in expiry.shorter_than(NOW + 3000)} == {b"soon", b"just", b"long"}
-    assert expiry.due(NOW) == [(0, b"far", NOW + 99_000)]
-    assert {key for _, key, _ in expiry.remembered()} == {b"soon", b"later", b"just"}
-    assert expiry.due(NOW + 10_000) == []
-    assert expiry.remembered() == [(0, b"later", NOW + 55_000)]
-    assert expiry.count == 1
+    assert expiry.effective(0, b"soon", NOW + 3_000, NOW, HOLD_MS) == NOW + 3_000 + HOLD_MS
+    assert expiry.effective(0, b"over", NOW - 3_000, NOW, HOLD_MS) == NOW + HOLD_MS
+    assert expiry.effective(0, b"far", NOW + AHEAD_MS + 1, NOW, HOLD_MS) == NOW + AHEAD_MS + 1
+    lagging = hold_ms(20.0)
+    assert expiry.effective(0, b"lags", NOW + AHEAD_MS + 1, NOW, lagging) == NOW + AHEAD_MS + 1 + lagging
+    assert expiry.true_time(0, b"soon") == NOW + 3_000
+    assert [expiry.is_held(0, key) for key in (b"soon", b"over", b"far", b"lags")] == [True, True, False, True]
+    assert expiry.ends_at(0, b"soon") == NOW + 3_000 + HOLD_MS
+    assert expiry.ends_at(0, b"far") == NOW + AHEAD_MS + 1
 
 
-def test_a_key_that_ends_soon_ends_a_little_later_where_nothing_is_late() -> None:
+def test_what_comes_near_is_held_from_then_on() -> None:
     expiry = DeferredExpiry()
-    assert expiry.effective(0, b"k", NOW + 60_000, NOW, 1000) == NOW + 61_000
-    assert expiry.effective(0, b"k", NOW + 10, NOW, 1000) == NOW + 1010
-    assert expiry.true_time(0, b"k") == NOW + 10
-    assert expiry.effective(0, b"k", NOW + 70_000, NOW, 1000) == NOW + 70_000
+    expiry.effective(0, b"k", NOW + 600_000, NOW, HOLD_MS)
+    assert expiry.nearing(NOW + 500_000, HOLD_MS) == []
+    assert expiry.nearing(NOW + 540_000, HOLD_MS) == [(0, b"k", NOW + 600_000 + HOLD_MS)]
+    assert expiry.nearing(NOW + 540_000, HOLD_MS) == []
+    assert expiry.true_time(0, b"k") == NOW + 600_000
+
+
+def test_true_times_are_written_where_nobody_else_ends_a_key_or_the_lag_is_over() -> None:
+    expiry = DeferredExpiry()
+    expiry.effective(0, b"awaited", NOW - 1_000, NOW, HOLD_MS)
+    expiry.effective(0, b"overdue", NOW - 3_000, NOW, HOLD_MS)
+    expiry.effective(0, b"lagged", NOW + 900_000, NOW, hold_ms(100.0))
+    assert expiry.due(NOW) == [(0, b"overdue", NOW - 3_000), (0, b"lagged", NOW + 900_000)]
+    assert expiry.due(NOW) == []
+    # Where the source changes it after all, the record comes too late: that must still be known.
+    assert expiry.ends_at(0, b"overdue") == NOW - 3_000
+    assert expiry.ends_at(0, b"lagged") == NOW + 900_000
+    assert expiry.due(NOW + HOLD_MS) == [(0, b"awaited", NOW - 1_000)]
+    assert expiry.true_time(0, b"overdue") is None
+
+
+def test_at_the_end_of_a_run_what_is_held_gets_its_true_time() -> None:
+    expiry = DeferredExpiry()
+    for number in range(5):
+        expiry.effective(0, b"%d" % number, NOW + number, NOW, HOLD_MS)
+    expiry.effective(0, b"far", NOW + 600_000, NOW, HOLD_MS)
+    found = []
+    while some := expiry.take_held(2):
+        found += some
+    assert sorted(found) == [(0, b"%d" % number, NOW + number) for number in range(5)]
     assert expiry.count == 0
 
 
-def test_deferred_expiry_is_bounded_and_cancels() -> None:
-    expiry = DeferredExpiry(limit=3, ahead=1)
-    held = [NOW + 6000, NOW + 5000, NOW + 10_000, NOW + 10_000, NOW]
-    keys = {b"a": NOW + 5000, b"b": NOW + 5000, b"c": NOW, b"d": NOW, b"e": NOW}
-    assert [expiry.effective(0, key, at, NOW, 10_000 if at == NOW else 10) for key, at in keys.items()] == held
-    assert expiry.overflowed == 2
-    assert expiry.effective(0, b"a", NOW + 99_999, NOW, 10) == NOW + 99_999
-    expiry.rename(0, b"c", b"n")
-    assert expiry.true_time(0, b"n") == NOW
-    assert expiry.count == 2
-    expiry.clear(0)
-    assert expiry.count == 0
+def test_what_is_remembered_is_bounded_and_the_rest_is_held_all_the_same() -> None:
+    budget = ExpiryBudget(4 * (ENTRY_BYTES + 1))
+    here, there = DeferredExpiry(budget), DeferredExpiry(budget)
+    for key in b"a", b"b", b"c":  # keys with time yet get half of it
+        assert here.effective(0, key, NOW + 600_000, NOW, HOLD_MS) == NOW + 600_000
+    assert (here.count, here.unremembered) == (2, 0)
+    for key in b"d", b"e", b"f":
+        assert there.effective(0, key, NOW, NOW, HOLD_MS) == NOW + HOLD_MS
+    assert (there.count, there.unremembered) == (2, 1)
+    here.rename(0, b"a", b"n")
+    assert here.remembered() == [(0, b"b", NOW + 600_000), (0, b"n", NOW + 600_000)]
+    here.cancel(0, b"b")
+    here.clear(0)
+    there.clear()
+    assert (here.count, there.count, budget.used) == (0, 0, 0)
 
 
 def test_a_source_that_hashes_in_no_known_way_owns_nothing_for_sure() -> None:

@@ -1,0 +1,99 @@
+"""What is asked of the source for a key, and what the answers mean."""
+
+from __future__ import annotations
+
+import time
+
+import hiredis
+import pytest
+
+from df2redis_tui.replication import key_reader
+from df2redis_tui.replication.key_reader import KeyReader
+from df2redis_tui.settings import Endpoint
+from df2redis_tui.target.pending import decode_command
+
+pytestmark = pytest.mark.anyio
+
+DUMP = b"\x00\x01v" + bytes(10)
+SOON = time.time_ns() // 1_000_000 + 5_000
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Source:
+    """A connection to a source with two databases; `lacks` names a command that it does not know."""
+
+    def __init__(self, lacks: bytes = b"") -> None:
+        self.asked: list[list[bytes]] = []
+        self.lacks = lacks
+        self._db = 0
+        self._queued: list[object] | None = None
+
+    async def pipeline(self, wires: list[bytes], timeout: float) -> list[object]:
+        return [self._answer(decode_command(wire)) for wire in wires]
+
+    def _answer(self, args: list[bytes]) -> object:
+        self.asked.append(args)
+        name = args[0]
+        if name == b"MULTI":
+            self._queued = []
+            return b"OK"
+        if name == b"EXEC":
+            queued, self._queued = self._queued, None
+            if self.lacks and any(item == self.lacks for item in queued or ()):
+                return hiredis.ReplyError("EXECABORT Transaction discarded because of previous errors.")
+            return [self._value(item) for item in queued or ()]
+        if self._queued is not None:
+            self._queued.append(name)
+            return b"QUEUED"
+        if name == b"SELECT":
+            self._db = int(args[1])
+            return b"OK"
+        return [7, 40] if name == b"DFLY" else None if name != b"MEMORY" else 100 * (self._db + 1)
+
+    def _value(self, name: object) -> object:
+        return {b"DUMP": DUMP, b"PTTL": 4_000, b"PEXPIRETIME": SOON}[name]  # type: ignore[index]
+
+    async def aclose(self) -> None: ...
+
+
+def reader(source: Source, monkeypatch: pytest.MonkeyPatch) -> KeyReader:
+    async def opened(*_: object) -> Source:
+        return source
+
+    monkeypatch.setattr(key_reader, "open_source", opened)
+    return KeyReader(Endpoint((("127.0.0.1", 1),)), 1)
+
+
+async def test_a_key_of_each_database_with_the_positions_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source()
+    asks = reader(source, monkeypatch)
+    assert await asks.sizes([(0, b"a"), (0, b"b"), (2, b"c")]) == [100, 100, 300]
+    found = await asks.read([(0, b"a"), (2, b"c")])
+    assert [(r.a, r.b, r.value and r.value.db, r.value and r.value.expire_ms) for r in found.values()] == [
+        (40, 40, 0, SOON),
+        (40, 40, 2, SOON),
+    ]
+    alone = await asks.read_alone((0, b"a"))
+    assert (alone.a, alone.b, alone.value and alone.value.raw) == (40, 40, b"\x01v")
+
+
+async def test_a_release_without_absolute_expiry_times_is_asked_for_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = Source(lacks=b"PEXPIRETIME")
+    asks = reader(source, monkeypatch)
+    value = (await asks.read([(0, b"a")]))[(0, b"a")].value
+    assert value is not None
+    assert abs(value.expire_ms - time.time_ns() // 1_000_000 - 4_000) < 2_000
+    asked = len(source.asked)
+    await asks.read_alone((0, b"a"))
+    assert [b"PEXPIRETIME", b"a"] not in source.asked[asked:]
+
+
+async def test_what_the_source_refuses_is_a_problem_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await reader(Source(lacks=b"DUMP"), monkeypatch).read([(0, b"a")])
+    assert found[(0, b"a")].problem.startswith("EXECABORT")

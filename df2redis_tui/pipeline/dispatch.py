@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -120,12 +119,7 @@ class Dispatcher:
             self._databases |= unknown
         if self.before_dispatch is not None:
             await self.before_dispatch(batch)
-        wait = self._rate.take(batch.entries, time.monotonic())
-        while wait > 0:
-            self.rate_limited = True
-            # In small steps, so that lifting the limit takes effect at once.
-            await anyio.sleep(min(wait, 0.25))
-            wait = wait - 0.25 if self._rate.per_second else 0.0
+        await self._rate.passed(batch.entries, self._wait_for_rate)
         self.rate_limited = False
         while True:
             await self._gate.passed()
@@ -136,6 +130,9 @@ class Dispatcher:
                 break
             await self.wake.wait()
         self._writer.dispatch(batch)
+
+    def _wait_for_rate(self) -> None:
+        self.rate_limited = True
 
     def _slot_free(self) -> bool:
         return not self._gate.closed and self.limiter.in_flight < min(self.limiter.limit, IDLE_BELOW)

@@ -14,18 +14,13 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from df2redis_tui.errors import EXIT_DONE, EXIT_NOT_COPIED, Df2RedisError
-from df2redis_tui.pipeline.knobs import (
-    default_batch_size,
-    default_channel_bytes,
-    default_flush_interval,
-    default_max_in_flight,
-)
-from df2redis_tui.replication.handle import KNOB_RANGES, TuneChange, TuneRequest
+from df2redis_tui.errors import EXIT_DONE, EXIT_NOT_COPIED, Df2RedisError, printable
+from df2redis_tui.replication.handle import TuneChange, TuneRequest
 from df2redis_tui.replication.job import run
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.look import Look
 from df2redis_tui.replication.outcome import significant
+from df2redis_tui.replication.tuning import configured_knobs, tune
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Knobs, Phase
 
@@ -45,7 +40,9 @@ class Engine:
         self._job = JobState(settings)
         self._look = Look(self._job, self._configured())
         self._snapshot = self._look.take()
+        self._look_failed = ""  # why the last one could not be taken
         self._token: EventLoopToken | None = None
+        self._starting = threading.Lock()  # until the loop runs, calls are made by whoever comes
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
         self._scope: anyio.CancelScope | None = None
@@ -82,12 +79,14 @@ class Engine:
     # The thread
 
     def _on_loop(self, call: Callable[[], T]) -> T | None:
-        """Run on the engine's loop; None when there is no engine running."""
-        token = self._token
-        if token is None or self._done.is_set():
+        """Run on the engine's loop, or here as long as there is none; None when the engine has ended."""
+        with self._starting:
+            if self._token is None:
+                return None if self._done.is_set() else call()
+        if self._done.is_set():
             return None
         try:
-            return anyio.from_thread.run_sync(call, token=token)
+            return anyio.from_thread.run_sync(call, token=self._token)
         except RuntimeError:
             return None  # the loop ended in this moment
 
@@ -108,25 +107,37 @@ class Engine:
             log.error("unexpected error", exc_info=error)
             failure = f"unexpected {type(error).__name__}: the log has the details"
         finally:
-            job = self._job
-            job.set_phase(Phase.FAILED if failure and not job.complete else Phase.DONE)
-            if failure:
-                job.records.event("error", "end", failure)
-                log.error("Ended", extra={"fields": {"exit_code": code, "failure": failure}})
-            else:
-                log.info("Ended", extra={"fields": {"exit_code": code}})
-            self._snapshot = self._look.take(exit_code=code, failure=failure, hint=hint)
-            self._done.set()
+            try:
+                self._ended(code, failure, hint)
+            finally:
+                self._done.set()
+
+    def _ended(self, code: int, failure: str, hint: str) -> None:
+        """Say how it ended. Whoever waits for the end must not depend on any of this."""
+        job = self._job
+        job.set_phase(Phase.FAILED if failure and not job.complete else Phase.DONE)
+        if failure:
+            job.records.event("error", "end", failure)
+            log.error("Ended", extra={"fields": {"exit_code": code, "failure": failure}})
+        else:
+            log.info("Ended", extra={"fields": {"exit_code": code}})
+        last = self._snapshot
+        if not self._take_look(code, failure, hint):
+            self._snapshot = dataclasses.replace(
+                last, phase=job.phase, phase_since=job.phase_since, exit_code=code, failure=failure, hint=hint
+            )
 
     async def _main(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._take_looks)
                 tasks.start_soon(self._refresh_facts)
-                self._token = current_token()
+                with self._starting:
+                    self._token = current_token()
                 try:
-                    with anyio.CancelScope() as self._scope:
-                        await run(self._job)
+                    if not self._job.stop_asked.is_set():  # asked for before there was a loop
+                        with anyio.CancelScope() as self._scope:
+                            await run(self._job)
                 finally:
                     tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
@@ -134,11 +145,28 @@ class Engine:
 
     async def _take_looks(self) -> None:
         while True:
-            self._snapshot = self._look.take()
+            self._take_look()
             if self._deadline is not None and time.monotonic() > self._deadline and self._scope is not None:
                 self._job.hurry = True
                 self._scope.cancel()
             await anyio.sleep(LOOK_EVERY)
+
+    def _take_look(self, code: int | None = None, failure: str = "", hint: str = "") -> bool:
+        """A new snapshot. A defect in it leaves the last one standing: a replication goes on unseen."""
+        try:
+            self._snapshot = self._look.take(exit_code=code, failure=failure, hint=hint)
+        except Exception as error:
+            why = f"{type(error).__name__}: {printable(str(error).encode())}"
+            if why != self._look_failed:
+                self._look_failed = why
+                text = f"what is shown stands still, the replication goes on ({why})"
+                self._job.records.event("error", "display", text)
+                log.error("A snapshot could not be taken", exc_info=error)
+                events = (*self._snapshot.events, self._job.records.events[-1])
+                self._snapshot = dataclasses.replace(self._snapshot, reason=text, events=events)
+            return False
+        self._look_failed = ""
+        return True
 
     async def _refresh_facts(self) -> None:
         while True:
@@ -181,65 +209,13 @@ class Engine:
     # Tuning
 
     def _configured(self) -> Knobs:
-        tuning, cluster = self._settings.tuning, self._settings.target.cluster
-        return Knobs(
-            tuning.batch_size or default_batch_size(cluster),
-            tuning.max_in_flight or default_max_in_flight(cluster, 1),
-            tuning.flush_interval if tuning.flush_interval is not None else default_flush_interval(cluster, False),
-            tuning.adaptive_flush,
-            tuning.channel_entries,
-            tuning.channel_bytes or default_channel_bytes(1),
-            tuning.rate_limit,
-        )
+        knobs = configured_knobs(self._settings, self._settings.target.cluster, 1)
+        return Knobs(**dataclasses.asdict(knobs), rate_limit=self._settings.tuning.rate_limit)
 
     def _tune(self, request: TuneRequest) -> list[TuneChange]:
-        changes: list[TuneChange] = []
-        states = [s for s in self._job.flows if request.flow in (None, s.flow)]
-        wanted = dataclasses.asdict(request)
-        del wanted["flow"]
-        if (rate := wanted.pop("rate_limit")) is not None:
-            per_second = int(clamp("rate_limit", rate))
-            if per_second != self._job.rate.per_second:
-                changes.append(TuneChange("rate_limit", None, self._job.rate.per_second, per_second, "at once"))
-                self._job.rate.change(per_second)
-        for knob, value in wanted.items():
-            if value is None:
-                continue
-            value = clamp(knob, value)
-            old: float | None = None
-            effect = ""
-            for state in states:
-                before = getattr(state.knobs, knob)
-                new = type(before)(value)
-                if new == before:
-                    continue
-                old = before if old is None else old
-                effect = _effect(knob, new, state.dispatcher.limiter.in_flight if state.dispatcher else 0)
-                setattr(state.knobs, knob, new)
-                if knob == "flush_interval":
-                    state.interval_tuned = True
-                if state.dispatcher is not None:
-                    state.dispatcher.knobs_changed()
-            if old is not None:
-                changes.append(TuneChange(knob, request.flow, float(old), float(value), effect))
-        for change in changes:
-            self._job.records.event("info", "tuning", str(change), request.flow)
-            log.info("Tuned", extra={"fields": {"knob": change.knob, "old": change.old, "new": change.new}})
-        self._snapshot = self._look.take()
+        changes = tune(self._job, request)
+        self._take_look()
         return changes
-
-
-def clamp(knob: str, value: float) -> float:
-    low, high = KNOB_RANGES[knob]
-    return min(high, max(low, value))
-
-
-def _effect(knob: str, new: float, in_flight: int) -> str:
-    if knob == "batch_size":
-        return "from the next batch"
-    if knob == "max_in_flight" and in_flight > new:
-        return f"draining {in_flight} to {new:g}"
-    return "at once"
 
 
 def _has_uvloop() -> bool:

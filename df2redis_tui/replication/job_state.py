@@ -26,6 +26,7 @@ from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
 from df2redis_tui.replication.target_keys import KeyChoice
 from df2redis_tui.replication.targets import Target, target_of
+from df2redis_tui.replication.tuning import Tuned
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.dead_letters import DEAD_LETTER_FILE, DeadLetters
 from df2redis_tui.telemetry.snapshot import Phase
@@ -52,6 +53,7 @@ class JobState:
         )
         self.gate = Gate()
         self.rate = RateLimit(settings.tuning.rate_limit)
+        self.tuned = Tuned()
         self.pause_reason = ""
         self.phase = Phase.CONNECTING
         self.phase_since = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import resource
 import sys
 import time
@@ -283,7 +284,8 @@ class Look:
 
     def _knobs(self) -> Knobs:
         if not self._job.flows:
-            return self._configured
+            tuned = self._job.tuned.values(None)
+            return dataclasses.replace(self._configured, **tuned, rate_limit=self._job.rate.per_second)  # type: ignore[arg-type]
         return _knobs_of(self._job.flows[0], self._job.rate.per_second)
 
     def _extra(self) -> tuple[tuple[str, str], ...]:

@@ -5,13 +5,6 @@ from __future__ import annotations
 from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.pipeline.dispatch import Dispatcher
-from df2redis_tui.pipeline.knobs import (
-    FlowKnobs,
-    default_batch_size,
-    default_channel_bytes,
-    default_flush_interval,
-    default_max_in_flight,
-)
 from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.global_commands import global_of
@@ -20,6 +13,7 @@ from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.reread import KeyReader, Rereads
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.targets import ledger_of, resumer_of
+from df2redis_tui.replication.tuning import configured_knobs
 from df2redis_tui.streams import RespConnection
 from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
@@ -31,7 +25,7 @@ from df2redis_tui.translate.snapshot import SnapshotTranslator
 
 async def make_flows(job: JobState, greeting: Greeting) -> None:
     """As many as the source has, each with its writer running."""
-    tuning, caps = job.settings.tuning, job.target.caps
+    caps = job.target.caps
     job.ownership = Ownership(greeting.flows)
     for state in job.flows:
         if state.writer is not None:
@@ -39,16 +33,10 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
     job.noted.saw_flows(len(job.flows))
     job.flows = []
     for flow in range(greeting.flows):
-        knobs = FlowKnobs(
-            tuning.batch_size or default_batch_size(caps.cluster),
-            tuning.max_in_flight or default_max_in_flight(caps.cluster, greeting.flows),
-            tuning.flush_interval if tuning.flush_interval is not None else default_flush_interval(caps.cluster, False),
-            tuning.adaptive_flush,
-            tuning.channel_entries,
-            tuning.channel_bytes or default_channel_bytes(greeting.flows),
-        )
+        knobs = job.tuned.apply(flow, configured_knobs(job.settings, caps.cluster, greeting.flows))
         ledger = ledger_of(job.settings, job.keys, flow, greeting.flows, job.run_id)
         state = FlowState(flow, knobs, ledger, job.dead_letters, job.records)
+        state.interval_tuned = "flush_interval" in job.tuned.values(flow)
         state.writer = Writer(
             flow,
             job.target.router,

@@ -66,13 +66,16 @@ class Signals:
     """SIGINT and SIGTERM ask for an orderly end, a second one for the end now; SIGHUP gives up the terminal only.
 
     The handlers only note what came: one may interrupt this thread while it holds a lock that logging or the engine
-    needs. Whoever loops calls `act`.
+    needs. Whoever loops calls `act`. `hung_up` is called in the handler, so it must take no lock.
     """
 
-    def __init__(self, engine: EngineHandle, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: EngineHandle, say: Callable[[str], None], hung_up: Callable[[], None] | None = None
+    ) -> None:
         self.engine = engine
         self.say = say
         self.detached = False
+        self._hung_up = hung_up
         self._came: list[int] = []
         self._acted = 0  # upon so many of them
         self._stops = 0
@@ -113,6 +116,8 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._came.append(number)
+        if number == signal.SIGHUP and self._hung_up is not None:
+            self._hung_up()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:

@@ -53,7 +53,8 @@ class TerminalGuard:
         self.engine = engine
         self.settings = settings
         self.app: ReplicationApp | None = None
-        self.signals = Signals(engine, lambda text: None)
+        self.signals = Signals(engine, lambda text: None, self._silence_screen)
+        self._null = os.open(os.devnull, os.O_RDWR)
         self._left = threading.Event()  # the application's run has returned
         self._attributes: list[Any] | None = None
 
@@ -80,11 +81,18 @@ class TerminalGuard:
                 guarding.join()
                 os.close(awake)
 
+    def _silence_screen(self) -> None:
+        """Called in the signal handler: the next write would fail, and a display that can't write blocks on its own.
+
+        The kernel sends SIGCONT behind SIGHUP, upon which the display writes.
+        """
+        for descriptor in (1, 2):
+            os.dup2(self._null, descriptor)
+
     def _guard(self, awake: int) -> None:
         """Act on signals; notice a terminal that has gone, and an application that can't leave."""
         looked = time.monotonic()
         leaving: float | None = None
-        silenced = False
         while True:
             if select.select([awake], [], [], 0.5)[0]:
                 os.read(awake, 64)
@@ -96,10 +104,7 @@ class TerminalGuard:
                 looked = now
                 if not terminal_alive():
                     self.signals.hangup()
-            if self.signals.detached and not silenced:
-                silenced = True
-                for stream in (sys.__stdout__, sys.__stderr__):
-                    silence(stream)  # a write that fails would block the display, which has to end itself
+                    self._silence_screen()
             asked = self.signals.stopped_by is not None or (self.app is not None and self.app.stopping)
             if self.signals.detached or (asked and self.engine.done):
                 leaving = now if leaving is None else leaving

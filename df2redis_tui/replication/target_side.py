@@ -16,7 +16,7 @@ from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
-from df2redis_tui.target.replies import Verdict, verdict
+from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
 from df2redis_tui.translate.capabilities import Capabilities, capabilities_of, unsupported
 
@@ -137,7 +137,13 @@ class StandaloneTarget:
                     if self._control is None:
                         self._control = await self._open(self.name)
                         await self._fence()
-                    return await self._control.pipeline(commands, timeout=timeout)
+                    replies = await self._control.pipeline(commands, timeout=timeout)
+                    if not any(_demoted(reply) for reply in replies):
+                        return replies
+                    # A failover: the name may stand for another server by now.
+                    await self._drop_control()
+                    if attempt == 2:
+                        return replies
                 except PeerLost as lost:
                     await self._drop_control()
                     if attempt == 2:
@@ -172,6 +178,9 @@ class StandaloneTarget:
         """Ask again for memory and role (for the display)."""
         info = parse_info(await self.call("INFO"))
         old = self.facts[0]
+        if info.get("role", "master") != "master":
+            async with self._one_at_a_time:
+                await self._drop_control()
         memory, most = _number(info.get("used_memory")), _number(info.get("maxmemory"))
         self.facts = (replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most),)
 
@@ -282,6 +291,10 @@ class StandaloneTarget:
 
     async def aclose(self) -> None:
         await self._drop_control()
+
+
+def _demoted(reply: object) -> bool:
+    return is_error(reply) and code_of(str(reply)) in DEMOTED
 
 
 def _check_exec(name: str, what: bytes, replies: list[object]) -> None:

@@ -17,6 +17,7 @@ from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.silence import Silence
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.telemetry.snapshot import Phase
@@ -46,6 +47,12 @@ class SessionEvents(Protocol):
         """The source no longer has what we ask for. Raises when the policy is to stop."""
 
     def lsn_gap(self, flow: int, expected: int, got: int) -> None: ...
+
+    def silent(self, flow: int, seconds: float) -> None:
+        """This FLOW has sent nothing for so long in the full sync."""
+
+    def heard(self, flow: int) -> None:
+        """It sends again."""
 
     def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
         """Where the journal waits under --backpressure spill; None = it is read as the pipeline takes it."""
@@ -78,6 +85,9 @@ class Session:
         self._full_sync_ended: set[int] = set()
         self._all_ended = anyio.Event()
         self._at_cut: set[int] = set()
+        self._silence = Silence()
+        self._syncing = False  # the source has been told to begin
+        self._cutting = False  # and to end the full sync
         self._flows: list[FlowState] = []
         self.greeting: Greeting | None = None
         self.stable = False
@@ -173,9 +183,11 @@ class Session:
     async def _full_sync(self, control: Control, greeting: Greeting) -> None:
         self._events.phase(Phase.FULL_SYNC)
         await control.sync(greeting.sync_id)
+        self._syncing = True
         await self._all_ended.wait()
         self._events.phase(Phase.BARRIER)
         await self._start_stable(control, greeting)
+        self._cutting = True
         while len(self._at_cut) < len(self._flows):
             await anyio.sleep(0.005)
 
@@ -209,6 +221,24 @@ class Session:
         self._flows[flow].phase = Phase.STABLE_SYNC
         if len(self._at_cut) == len(self._flows):
             self._events.phase(Phase.STABLE_SYNC)
+
+    def silent(self, flow: int) -> None:
+        waits_for_us = any(state.reader_stalled() for state in self._flows)
+        if waits_for_us or not self._syncing or (flow in self._full_sync_ended and not self._cutting):
+            self._silence.excused(flow)
+            return
+        seconds = self._silence.grows(flow)
+        if self._silence.to_name(flow):
+            self._events.silent(flow, seconds)
+        through = self._at_cut if self._cutting else self._full_sync_ended
+        if self._silence.lost(flow, {state.flow for state in self._flows} - through - {flow}):
+            raise SourceLost(
+                f"source {self._source.label}: FLOW {flow}: nothing came for {seconds:.0f} s in the full sync"
+            )
+
+    def heard(self, flow: int) -> None:
+        if self._silence.heard(flow):
+            self._events.heard(flow)
 
     def lsn_gap(self, flow: int, expected: int, got: int) -> None:
         self._events.lsn_gap(flow, expected, got)

@@ -84,6 +84,16 @@ class SessionPort:
         self._job.records.event("error", "lsn-gap", text, flow)
         log.error("LSN gap", extra={"fields": {"flow": flow, "expected": expected, "got": got}})
 
+    def silent(self, flow: int, seconds: float) -> None:
+        text = f"FLOW {flow}: the source has sent nothing for {seconds:.0f} s, though its snapshot is not complete"
+        self._job.reason = text
+        self._job.records.event("warning", "source", text, flow)
+        log.warning("The source is silent", extra={"fields": {"flow": flow, "seconds": seconds}})
+
+    def heard(self, flow: int) -> None:
+        self._job.reason = ""
+        log.info("The source sends again", extra={"fields": {"flow": flow}})
+
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job

@@ -18,7 +18,7 @@ from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
 from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
-from df2redis_tui.translate.capabilities import Capabilities, capabilities_of, unsupported
+from df2redis_tui.translate.capabilities import BULK_LIMIT, Capabilities, capabilities_of, unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
         named = [m[1] for m in reply if isinstance(m, list) and len(m) > 1 and isinstance(m[1], bytes)]
         modules = [name.decode("utf-8", "replace") for name in named]
     cluster = info.get("cluster_enabled") == "1"
-    caps = capabilities_of(info, modules, cluster)
+    caps = replace(capabilities_of(info, modules, cluster), bulk_limit=await _bulk_limit(connection))
     keys = sum(int(n) for k, v in info.items() if re.fullmatch(r"db\d+", k) for n in re.findall(r"keys=(\d{1,18})", v))
     facts = NodeFacts(
         name,
@@ -63,6 +63,14 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
         _eviction(info),
     )
     return facts, caps
+
+
+async def _bulk_limit(connection: RespConnection) -> int:
+    """proto-max-bulk-len; its default where the user may not ask."""
+    reply = await connection.call("CONFIG", "GET", "proto-max-bulk-len")
+    if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], bytes) and reply[1].isdigit():
+        return int(reply[1])
+    return BULK_LIMIT
 
 
 def _eviction(info: dict[str, str]) -> str:

@@ -190,6 +190,11 @@ class Writer:
 
     async def _run_lane(self, lane: Lane) -> None:
         await lane.run()
+        if lane.unreadable:
+            raise TargetError(
+                f"target {lane.node}: {lane.unreadable}; a value is larger than its proto-max-bulk-len: raise that, or "
+                "allow CONFIG GET, so that it is known and such keys are left out (--on-error skip)"
+            )
         if self.lanes.get(lane.node) is lane:
             self._events.lane_changed(lane.node, lane.lost)
             self._troubled()

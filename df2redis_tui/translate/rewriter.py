@@ -144,6 +144,14 @@ class Rewriter:
                 self.ready.append(block)
         self.block = self.new_block(block.db)
 
+    def stand(self) -> None:
+        """End the block without moving the FLOW: more of the same record follows."""
+        block = self.block
+        if not self.any_once:
+            block.once = None
+        self.ready.append(block)
+        self.block = self.new_block(block.db)
+
     def new_block(self, db: int) -> Block:
         self.any_once = False
         slots: list[int] | None = [] if self.route else None

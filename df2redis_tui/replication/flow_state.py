@@ -37,6 +37,8 @@ EXPIRY_CHANGES = (b"*3\r\n$9\r\nPEXPIREAT\r\n", b"*2\r\n$7\r\nPERSIST\r\n")
 # heals it (§3.9).
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
 
+TOO_LONG = "exceeds maximum allowed size"  # the answer to a piece that makes a string too long
+
 
 @dataclass(slots=True)
 class _Unlogged:
@@ -194,6 +196,8 @@ class FlowState:
             for key in keys:
                 self.doubt(Overtaken(pending.db, key))
             return
+        if TOO_LONG in error and keys and self.refusals.refused(pending.db, keys[0]):
+            return  # another piece of the same string
         self.stats.errors += 1
         args = pending.args()
         name = printable(args[0]) if args else "command"

@@ -17,6 +17,7 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.dispatch import Gate
 from df2redis_tui.pipeline.knobs import default_flush_interval
 from df2redis_tui.pipeline.limiter import RateLimit
+from df2redis_tui.replication.backlog import Backlog
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.existing import OldValues
@@ -54,6 +55,8 @@ class JobState:
         self.gate = Gate()
         self.rate = RateLimit(settings.tuning.rate_limit)
         self.tuned = Tuned()
+        self.backlog = Backlog()
+        self.late: list[Callable[[], Awaitable[None]]] = []  # what can wait until the source has answered the FLOWs
         self.pause_reason = ""
         self.phase = Phase.CONNECTING
         self.phase_since = time.time()

@@ -43,6 +43,9 @@ class SessionEvents(Protocol):
         """Wire one FLOW."""
         ...
 
+    async def flows_open(self) -> None:
+        """The source has answered every FLOW."""
+
     async def partial_refused(self, granted: list[bool]) -> None:
         """The source no longer has what we ask for. Raises when the policy is to stop."""
 
@@ -57,6 +60,9 @@ class SessionEvents(Protocol):
     def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
         """Where the journal waits under --backpressure spill; None = it is read as the pipeline takes it."""
         ...
+
+    def source_offsets(self, offsets: list[int]) -> None:
+        """Where every shard's journal stands now."""
 
     async def before_full_sync(self) -> None:
         """The full sync is about to begin: checkpoints of an older one are void."""
@@ -102,9 +108,8 @@ class Session:
             self._flows = await self._events.greeted(greeting, control)
             resume = self._resume(greeting) if greeting.takes_lsn else None
             positions = list(resume.positions) if resume is not None else None
-            for flow in range(greeting.flows):
-                connection = await FlowConnection.open(self._source, greeting, flow, resume)
-                connections.append(connection)
+            await self._open_flows(greeting, resume, connections)
+            await self._events.flows_open()
             partial = [c.partial for c in connections]
             if positions is not None and not all(partial):
                 await self._events.partial_refused(partial)
@@ -117,6 +122,20 @@ class Session:
                 for connection in connections:
                     await connection.aclose()
                 await control.aclose()
+
+    async def _open_flows(self, greeting: Greeting, resume: Resume | None, opened: list[FlowConnection]) -> None:
+        """All at once, as the source's own replicas do it: its backlog may hold a second only."""
+        found: dict[int, FlowConnection] = {}
+
+        async def open_one(flow: int) -> None:
+            found[flow] = await FlowConnection.open(self._source, greeting, flow, resume)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for flow in range(greeting.flows):
+                    tasks.start_soon(open_one, flow)
+        finally:
+            opened += [found[flow] for flow in sorted(found)]
 
     async def _stream(
         self,
@@ -266,6 +285,7 @@ class Session:
         while True:
             offsets = await control.offsets()
             if offsets is not None and len(offsets) == len(self._flows):
+                self._events.source_offsets(offsets)
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)
             await anyio.sleep(POLL_EVERY)

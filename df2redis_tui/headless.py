@@ -61,7 +61,7 @@ def _live(engine: EngineHandle, settings: Settings, signals: Signals, out: Outpu
         with Live(console=console, auto_refresh=False, transient=True) as live:
             signals.say = live.console.print
             while not engine.wait(STEP):
-                signals.speak()
+                signals.act()
                 if signals.detached or not os.isatty(1):
                     break
                 if time.monotonic() >= due:

@@ -22,6 +22,11 @@ READ_SIZE = 256 * 1024
 
 NEED_MORE = object()
 
+_MAYBE_PLAIN = " (if this port does not speak TLS, use redis:// in its URL)"
+_MAYBE_TLS = " (if this port speaks TLS, use rediss:// in its URL)"
+_NO_TLS_RECORD = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE")
+_TLS_RECORD = (b"\x15\x03", b"\x16\x03")  # how an alert and a handshake begin
+
 Arg = bytes | str | int
 
 
@@ -75,11 +80,12 @@ async def open_stream(
                 await anyio.aclose_forcefully(stream)
                 raise
     except TimeoutError:
-        raise PeerLost(f"no answer within {timeout:g} s") from None
+        raise PeerLost(f"no answer within {timeout:g} s{_MAYBE_PLAIN if context else ''}") from None
     except ssl.SSLError as error:
-        raise PeerLost(f"TLS: {error.reason or error}") from None
+        plain = _MAYBE_PLAIN if error.reason in _NO_TLS_RECORD else ""
+        raise PeerLost(f"TLS: {error.reason or error}{plain}") from None
     except (anyio.BrokenResourceError, anyio.EndOfStream):
-        raise PeerLost("closed the connection during the TLS handshake") from None
+        raise PeerLost(f"closed the connection during the TLS handshake{_MAYBE_PLAIN}") from None
     except OSError as error:
         raise PeerLost(_reason(error)) from None
 
@@ -107,7 +113,7 @@ async def _connect(host: str, port: int, receive_buffer: int | None) -> SocketSt
                 if code:
                     raise OSError(code, os.strerror(code))
             stream = await SocketStream.from_socket(raw)
-            await _read_only_on_demand(stream)
+            _read_only_on_demand(stream)
             return stream
         except OSError as error:
             last = error
@@ -118,15 +124,15 @@ async def _connect(host: str, port: int, receive_buffer: int | None) -> SocketSt
     raise last or OSError(None, "no address")
 
 
-async def _read_only_on_demand(stream: SocketStream) -> None:
+def _read_only_on_demand(stream: SocketStream) -> None:
     """Without this a peer that answers before the first `receive` is read on and on into anyio's unbounded queue.
 
     anyio 4.16 pauses the transport of `connect_tcp`, not that of `from_socket`, which pauses when a `receive` ends
-    that had to wait: so one begins here and is cancelled. Nothing is taken from the queue.
+    that had to wait. There is no public way; a `receive` that is cancelled at once takes a byte where one has come.
     """
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await stream.receive(1)
+    transport = getattr(stream, "_transport", None)
+    if transport is not None:
+        transport.pause_reading()
 
 
 def _reason(error: OSError) -> str:
@@ -149,6 +155,22 @@ class RespConnection:
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
         self._reader = hiredis.Reader(notEnoughData=NEED_MORE)
+        self._read: bytes | None = None  # how the first bytes that came begin
+
+    async def _receive(self) -> bytes:
+        data = await self.stream.receive(READ_SIZE)
+        if self._read is None:
+            self._read = data[:2]
+        return data
+
+    def _closed(self) -> PeerLost:
+        never_answered = self._read is None and not isinstance(self.stream, TLSStream)
+        return PeerLost(f"closed the connection{' without an answer' + _MAYBE_TLS if never_answered else ''}")
+
+    def _not_resp(self, error: Exception) -> PeerLost:
+        if self._read in _TLS_RECORD:
+            return PeerLost("speaks TLS: use rediss:// in its URL")
+        return PeerLost(f"not a RESP server ({error})")
 
     async def call(self, *args: Arg, timeout: float | None = 30.0) -> object:
         """Send one command, read one reply. Raises PeerLost (also on the timeout)."""
@@ -170,15 +192,15 @@ class RespConnection:
                 while len(replies) < len(commands):
                     reply = self._reader.gets()
                     if reply is NEED_MORE:
-                        self._reader.feed(await self.stream.receive(READ_SIZE))
+                        self._reader.feed(await self._receive())
                     else:
                         replies.append(reply)
         except TimeoutError:
             raise PeerSilent(f"no answer within {timeout:g} s") from None
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            raise PeerLost("closed the connection") from None
+            raise self._closed() from None
         except hiredis.ProtocolError as error:
-            raise PeerLost(f"not a RESP server ({error})") from None
+            raise self._not_resp(error) from None
         return replies
 
     async def call_then_stream(self, *args: Arg, timeout: float = 30.0) -> tuple[object, bytes]:
@@ -187,7 +209,7 @@ class RespConnection:
             with anyio.fail_after(timeout):
                 await self.stream.send(encode(*args))
                 while True:
-                    data = await self.stream.receive(READ_SIZE)
+                    data = await self._receive()
                     for i in range(len(data)):
                         self._reader.feed(data[i : i + 1])
                         reply = self._reader.gets()
@@ -196,9 +218,9 @@ class RespConnection:
         except TimeoutError:
             raise PeerLost(f"no answer within {timeout:g} s") from None
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            raise PeerLost("closed the connection") from None
+            raise self._closed() from None
         except hiredis.ProtocolError as error:
-            raise PeerLost(f"not a RESP server ({error})") from None
+            raise self._not_resp(error) from None
 
     async def aclose(self) -> None:
         await anyio.aclose_forcefully(self.stream)

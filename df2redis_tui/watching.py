@@ -23,6 +23,7 @@ from df2redis_tui.telemetry.view_status import plain_status, status_view
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEP = 0.1  # seconds between two looks at the flags a signal handler sets
 QUIET_SECONDS = 60.0  # an unchanged status is told about this often
 
@@ -64,44 +65,59 @@ def silence(stream: IO[str] | None) -> None:
 class Signals:
     """SIGINT and SIGTERM ask for an orderly end, a second one for the end now; SIGHUP gives up the terminal only.
 
-    The handlers set flags and call the engine's facade, which returns at once; `changed` is called after each.
+    The handlers only note what came: one may interrupt this thread while it holds a lock that logging or the engine
+    needs. Whoever loops calls `act`. `hung_up` is called in the handler, so it must take no lock.
     """
 
     def __init__(
-        self, engine: EngineHandle, say: Callable[[str], None], changed: Callable[[], None] | None = None
+        self, engine: EngineHandle, say: Callable[[str], None], hung_up: Callable[[], None] | None = None
     ) -> None:
         self.engine = engine
         self.say = say
-        self.stopped_by: int | None = None
         self.detached = False
-        self._changed = changed or (lambda: None)
-        self._notices: list[str] = []
+        self._hung_up = hung_up
+        self._came: list[int] = []
+        self._acted = 0  # upon so many of them
+        self._stops = 0
 
-    def stop(self, number: int, frame: FrameType | None = None) -> None:
-        name = signal.Signals(number).name
-        if self.stopped_by is None:
-            self.stopped_by = number
-            self.engine.request_stop(DRAIN_SECONDS)
-            self._notices.append(f"{name}: draining, at most {DRAIN_SECONDS:.0f} s; once more ends it now")
-        else:
-            self.engine.request_stop(0)
-            self._notices.append(f"{name}: ending now")
-        self._changed()
+    @property
+    def stopped_by(self) -> int | None:
+        """The first signal that asked for the end."""
+        return next((number for number in self._came if number != signal.SIGHUP), None)
 
-    def hangup(self, number: int = signal.SIGHUP, frame: FrameType | None = None) -> None:
+    def act(self) -> None:
+        """Do what the signals since the last call ask for, and say so."""
+        while self._acted < len(self._came):
+            number = self._came[self._acted]
+            self._acted += 1
+            if number == signal.SIGHUP:
+                self.hangup()
+            else:
+                self._stop(signal.Signals(number).name)
+
+    def hangup(self) -> None:
+        """The terminal has gone."""
         if not self.detached:
             self.detached = True
-            self._notices.append(
-                f"the terminal is gone, the replication goes on without it (pid {os.getpid()}, SIGTERM ends it)"
-            )
-            self._changed()
+            self._tell(f"the terminal is gone, the replication goes on without it (pid {os.getpid()}, SIGTERM ends it)")
 
-    def speak(self) -> None:
-        """Log and say what has happened since, outside the handlers."""
-        while self._notices:
-            text = self._notices.pop(0)
-            log.warning(text)
-            self.say(text)
+    def _stop(self, name: str) -> None:
+        self._stops += 1
+        if self._stops == 1:
+            self.engine.request_stop(DRAIN_SECONDS)
+            self._tell(f"{name}: draining, at most {DRAIN_SECONDS:.0f} s; once more ends it now")
+        else:
+            self.engine.request_stop(0)
+            self._tell(f"{name}: ending now")
+
+    def _tell(self, text: str) -> None:
+        log.warning(text)
+        self.say(text)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._came.append(number)
+        if number == signal.SIGHUP and self._hung_up is not None:
+            self._hung_up()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -109,8 +125,7 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        wanted = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.hangup}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        before = {number: signal.signal(number, self._note) for number in HANDLED}
         try:
             yield
         finally:
@@ -123,13 +138,13 @@ def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callab
     due = 0.0
     phase: Phase | None = None
     while not engine.wait(STEP):
-        signals.speak()
+        signals.act()
         snap = engine.snapshot()
         if snap.phase is not phase or time.monotonic() >= due:
             phase = snap.phase
             due = time.monotonic() + interval
             show(snap)
-    signals.speak()
+    signals.act()
 
 
 class Turns:

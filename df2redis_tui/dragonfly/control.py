@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from df2redis_tui.errors import SourceError, SourceLost, printable
+from df2redis_tui.login import unwelcome
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, is_error, open_stream
 
@@ -45,6 +46,12 @@ def not_now(text: str) -> bool:
     return text.startswith("LOADING") or "TAKEN OVER" in text
 
 
+def not_let_in(source: Endpoint, text: str, command: str) -> SourceError:
+    """The error to raise where the source answers AUTH or the first PING with this one."""
+    why = unwelcome(text, command)
+    return (SourceLost if why.temporary else SourceError)(f"source {source.label} {why.text}")
+
+
 async def open_source(source: Endpoint, what: str, *, receive_buffer: int | None = None) -> RespConnection:
     """A connection that has passed AUTH. `what` names it in errors. Raises SourceLost or SourceError."""
     host, port = source.hosts[0]
@@ -54,10 +61,7 @@ async def open_source(source: Endpoint, what: str, *, receive_buffer: int | None
         try:
             reply = await connection.authenticate(source)
             if is_error(reply):
-                text = error_text(reply)
-                if not_now(text):
-                    raise SourceLost(f"source {source.label} is loading its data or being taken over: {text}")
-                raise SourceError(f"source {source.label} refused the password: {text}")
+                raise not_let_in(source, error_text(reply), "AUTH")
         except BaseException:
             await connection.aclose()
             raise
@@ -99,12 +103,7 @@ class Control:
         label = self._source.label
         pong = await self.call("PING")
         if is_error(pong):
-            text = error_text(pong)
-            if not_now(text):
-                raise SourceLost(f"source {label} is loading its data or being taken over: {text}")
-            if text.startswith("NOAUTH"):
-                raise SourceError(f"source {label} asks for a password: give one in the URL, a file or the environment")
-            raise SourceError(f"source {label} refused PING: {text}")
+            raise not_let_in(self._source, error_text(pong), "PING")
         df_version = await self._df_version()
         await self._expect_ok("REPLCONF", "listening-port", 0)
         reply = await self.call("REPLCONF", "capa", "dragonfly")

@@ -11,10 +11,12 @@ from typing import Final
 from df2redis_tui.dragonfly.rdb.lengths import check_string_length
 from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps, Whole
 from df2redis_tui.dragonfly.records import (
+    LARGE,
     OP_COMMAND,
     OP_EXEC,
     OP_EXPIRED,
     OP_FIN,
+    OP_LARGE,
     OP_LSN,
     OP_MULTI,
     OP_PING,
@@ -221,7 +223,8 @@ def _read_record(src: Source, db: int) -> Steps[tuple[int, Entry | None]]:
     if op in (OP_COMMAND, OP_MULTI, OP_EXPIRED):
         txid = yield from src.length()
         yield from src.length()
-        return db, Entry(op, db, txid, (yield from _read_args(src)))
+        args = yield from _read_args(src)
+        return db, Entry(OP_LARGE if max(map(len, args)) > LARGE else op, db, txid, args)
     if op == OP_EXEC:
         txid = yield from src.length()
         yield from src.length()
@@ -246,7 +249,7 @@ def _read_args(src: Source) -> Steps[list[bytes]]:
         left -= size
         if left < 0:
             raise src.fail(f"the arguments of a journal command exceed their declared {total:,} bytes")
-        args.append((yield from src.take(size)))
+        args.append((yield from src.take(size) if size <= LARGE else src.take_large(size)))
     if left:
         raise src.fail(f"the arguments of a journal command fall {left:,} bytes short of their declared {total:,}")
     return args

@@ -128,6 +128,9 @@ class Blob(NamedTuple):
 
 OP_SELECT, OP_EXPIRED, OP_COMMAND, OP_MULTI, OP_EXEC, OP_PING, OP_FIN, OP_LSN = 6, 9, 10, 11, 12, 13, 14, 15
 
+OP_LARGE = 0x10A  # ours: a COMMAND, MULTI_COMMAND or EXPIRED with an argument of more than LARGE bytes
+LARGE = 1024 * 1024  # no server's proto-max-bulk-len is smaller
+
 SnapshotRecord = (
     Strings | Value | ValueStart | ValuePart | ValueEnd | FullSyncEnd | JournalOffset | StreamEnd | Aux | Blob
 )

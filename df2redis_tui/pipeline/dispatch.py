@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -129,12 +128,7 @@ class Dispatcher:
             self._databases |= unknown
         if self.before_dispatch is not None:
             await self.before_dispatch(batch)
-        wait = self._rate.take(batch.entries, time.monotonic())
-        while wait > 0 and not self.void:
-            self.rate_limited = True
-            # In small steps, so that lifting the limit takes effect at once.
-            await anyio.sleep(min(wait, 0.25))
-            wait = wait - 0.25 if self._rate.per_second else 0.0
+        await self._rate.passed(batch.entries, self._wait_for_rate)
         self.rate_limited = False
         while not self.void:
             await self._gate.passed()
@@ -145,6 +139,9 @@ class Dispatcher:
                 self._writer.dispatch(batch)
                 return
             await self.wake.wait()
+
+    def _wait_for_rate(self) -> None:
+        self.rate_limited = True
 
     def _slot_free(self) -> bool:
         return not self._gate.closed and self.limiter.in_flight < min(self.limiter.limit, IDLE_BELOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import anyio
@@ -53,11 +54,27 @@ class RateLimit:
     def __init__(self, per_second: int) -> None:
         self.per_second = per_second
         self._ready_at = 0.0
+        self._changed = anyio.Event()
 
     def change(self, per_second: int) -> None:
-        """A new rate; debts of the old one are forgotten."""
+        """A new rate; debts of the old one are forgotten, and who waits under it asks again."""
         self.per_second = per_second
         self._ready_at = 0.0
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def passed(self, entries: int, waiting: Callable[[], None]) -> None:
+        """Account for `entries` and wait until they may be sent; `waiting` is called when that is not now."""
+        while True:
+            changed = self._changed
+            wait = self.take(entries, time.monotonic())
+            if wait <= 0:
+                return
+            waiting()
+            with anyio.move_on_after(wait):
+                await changed.wait()
+            if not changed.is_set():
+                return
 
     def take(self, entries: int, now: float) -> float:
         """Account for `entries`; returns the seconds to wait before sending them."""

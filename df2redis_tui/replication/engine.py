@@ -14,15 +14,16 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from df2redis_tui.errors import Df2RedisError, NotCopied
+from df2redis_tui.errors import Df2RedisError, NotCopied, printable
 from df2redis_tui.replication.confirmed import confirmed
-from df2redis_tui.replication.handle import KNOB_RANGES, TuneChange, TuneRequest
+from df2redis_tui.replication.handle import TuneChange, TuneRequest
 from df2redis_tui.replication.job import run
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.look import Look
 from df2redis_tui.replication.outcome import significant
+from df2redis_tui.replication.tuning import tune
 from df2redis_tui.settings import Settings
-from df2redis_tui.telemetry.snapshot import EngineSnapshot, Phase
+from df2redis_tui.telemetry.snapshot import EngineSnapshot, Outcome, Phase
 from df2redis_tui.telemetry.verdict import EXIT_OF, Ending, judge
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,9 @@ class Engine:
         self._job = JobState(settings)
         self._look = Look(self._job)
         self._snapshot = self._look.take()
+        self._look_failed = ""  # why the last one could not be taken
         self._token: EventLoopToken | None = None
+        self._starting = threading.Lock()  # until the loop runs, calls are made by whoever comes
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
         self._scope: anyio.CancelScope | None = None
@@ -78,12 +81,14 @@ class Engine:
     # The thread
 
     def _on_loop(self, call: Callable[[], T]) -> T | None:
-        """Run on the engine's loop; None when there is no engine running."""
-        token = self._token
-        if token is None or self._done.is_set():
+        """Run on the engine's loop, or here as long as there is none; None when the engine has ended."""
+        with self._starting:
+            if self._token is None:
+                return None if self._done.is_set() else call()
+        if self._done.is_set():
             return None
         try:
-            return anyio.from_thread.run_sync(call, token=token)
+            return anyio.from_thread.run_sync(call, token=self._token)
         except RuntimeError:
             return None  # the loop ended in this moment
 
@@ -99,10 +104,13 @@ class Engine:
         finally:
             try:
                 self._end(error)
+            except Exception as defect:
+                log.error("The verdict could not be made", exc_info=defect)
             finally:
                 self._done.set()
 
     def _end(self, error: BaseException | None) -> None:
+        """Say how it ended. Whoever waits for the end must not depend on any of this."""
         job = self._job
         if job.hurry and isinstance(error, Df2RedisError) and error.retryable:
             error = None  # a connection that was lost while the drain was being cut short: what is missing says all
@@ -123,7 +131,11 @@ class Engine:
             log.error("Ended", extra={"fields": fields | {"failure": failure}})
         else:
             log.info("Ended", extra={"fields": fields | {"outcome": outcome.text}})
-        self._snapshot = self._look.take(outcome, exit_code=code, failure=failure)
+        last = self._snapshot
+        if not self._take_look(outcome, code, failure):
+            self._snapshot = dataclasses.replace(
+                last, phase=job.phase, phase_since=job.phase_since, outcome=outcome, exit_code=code, failure=failure
+            )
 
     def _ending(self, error: BaseException | None) -> Ending:
         job = self._job
@@ -143,10 +155,12 @@ class Engine:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._take_looks)
                 tasks.start_soon(self._refresh_facts)
-                self._token = current_token()
+                with self._starting:
+                    self._token = current_token()
                 try:
-                    with anyio.CancelScope() as self._scope:
-                        await run(self._job)
+                    if not self._job.stop_asked.is_set():  # asked for before there was a loop
+                        with anyio.CancelScope() as self._scope:
+                            await run(self._job)
                 finally:
                     tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
@@ -154,11 +168,28 @@ class Engine:
 
     async def _take_looks(self) -> None:
         while True:
-            self._snapshot = self._look.take()
+            self._take_look()
             if self._deadline is not None and time.monotonic() > self._deadline and self._scope is not None:
                 self._job.hurry = True
                 self._scope.cancel()
             await anyio.sleep(LOOK_EVERY)
+
+    def _take_look(self, outcome: Outcome | None = None, code: int | None = None, failure: str = "") -> bool:
+        """A new snapshot. A defect in it leaves the last one standing: a replication goes on unseen."""
+        try:
+            self._snapshot = self._look.take(outcome, exit_code=code, failure=failure)
+        except Exception as error:
+            why = f"{type(error).__name__}: {printable(str(error).encode())}"
+            if why != self._look_failed:
+                self._look_failed = why
+                text = f"what is shown stands still, the replication goes on ({why})"
+                self._job.records.event("error", "display", text)
+                log.error("A snapshot could not be taken", exc_info=error)
+                events = (*self._snapshot.events, self._job.records.events[-1])
+                self._snapshot = dataclasses.replace(self._snapshot, reason=text, events=events)
+            return False
+        self._look_failed = ""
+        return True
 
     async def _refresh_facts(self) -> None:
         while True:
@@ -203,56 +234,9 @@ class Engine:
     # Tuning
 
     def _tune(self, request: TuneRequest) -> list[TuneChange]:
-        changes: list[TuneChange] = []
-        states = [s for s in self._job.flows if request.flow in (None, s.flow)]
-        wanted = dataclasses.asdict(request)
-        del wanted["flow"]
-        if (rate := wanted.pop("rate_limit")) is not None:
-            per_second = int(clamp("rate_limit", rate))
-            if per_second != self._job.rate.per_second:
-                changes.append(TuneChange("rate_limit", None, self._job.rate.per_second, per_second, "at once"))
-                self._job.rate.change(per_second)
-        for knob, value in wanted.items():
-            if value is None:
-                continue
-            configured = getattr(self._job.configured(), knob)
-            value = value if value == configured else clamp(knob, value)
-            if request.flow is None:
-                self._job.note_tuned(knob, type(configured)(value))
-            old: float | None = None
-            effect = ""
-            for state in states:
-                before = getattr(state.knobs, knob)
-                new = type(before)(value)
-                if new == before:
-                    continue
-                old = before if old is None else old
-                effect = _effect(knob, new, state.dispatcher.limiter.in_flight if state.dispatcher else 0)
-                setattr(state.knobs, knob, new)
-                if knob == "flush_interval":
-                    state.interval_tuned = new != configured
-                if state.dispatcher is not None:
-                    state.dispatcher.knobs_changed()
-            if old is not None:
-                changes.append(TuneChange(knob, request.flow, float(old), float(value), effect))
-        for change in changes:
-            self._job.records.event("info", "tuning", str(change), request.flow)
-            log.info("Tuned", extra={"fields": {"knob": change.knob, "old": change.old, "new": change.new}})
-        self._snapshot = self._look.take()
+        changes = tune(self._job, request)
+        self._take_look()
         return changes
-
-
-def clamp(knob: str, value: float) -> float:
-    low, high = KNOB_RANGES[knob]
-    return min(high, max(low, value))
-
-
-def _effect(knob: str, new: float, in_flight: int) -> str:
-    if knob == "batch_size":
-        return "from the next batch"
-    if knob == "max_in_flight" and in_flight > new:
-        return f"draining {in_flight} to {new:g}"
-    return "at once"
 
 
 def _has_uvloop() -> bool:

@@ -41,6 +41,8 @@ _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID
 # result is too large for it.
 _FOR_GOOD = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand", "ERR string exceeds")
 
+TOO_LONG = "exceeds maximum allowed size"  # the answer to a piece that makes a string too long
+
 
 @dataclass(slots=True)
 class _Unlogged:
@@ -218,6 +220,8 @@ class FlowState:
         if keys and (self._may_come_late(pending, batch) or self._may_be_gone(pending)):
             self._read_again(pending, keys, error)
             return
+        if TOO_LONG in error and keys and self.refusals.refused(pending.db, keys[0]):
+            return  # another piece of the same string
         self.stats.errors += 1
         args = pending.args()
         name = printable(args[0]) if args else "command"

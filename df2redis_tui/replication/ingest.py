@@ -30,6 +30,7 @@ from df2redis_tui.pipeline.block import REREAD, Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.rereading import Rereading
+from df2redis_tui.replication.silence import Listener, receive_watched
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
@@ -52,7 +53,7 @@ SMALL_READ = 16 * 1024  # bytes
 SOON = 0.002  # seconds
 
 
-class IngestEvents(Protocol):
+class IngestEvents(Listener, Protocol):
     """What the session wants to know; sync and quick."""
 
     def full_sync_end(self, flow: int) -> None:
@@ -136,7 +137,7 @@ class Ingest:
         self._position = counted_from or 0
         offset = 0
         while not decoder.finished:
-            data = await self._connection.receive()
+            data = await receive_watched(self.flow, self._connection.receive, self._events)
             self._stats.bytes_in += len(data)
             decoder.receive(data)
             arrived = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import secrets
 import time
@@ -18,6 +17,7 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.dispatch import Gate
 from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.limiter import RateLimit
+from df2redis_tui.replication.backlog import Backlog
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.configured import configured_knobs
@@ -28,6 +28,7 @@ from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
 from df2redis_tui.replication.target_keys import KeyChoice
 from df2redis_tui.replication.targets import Target, target_of
+from df2redis_tui.replication.tuning import Tuned
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.dead_letters import DEAD_LETTER_FILE, DeadLetters
 from df2redis_tui.telemetry.snapshot import Phase
@@ -55,8 +56,10 @@ class JobState:
         )
         self.gate = Gate()
         self.rate = RateLimit(settings.tuning.rate_limit)
+        self.tuned = Tuned()
+        self.backlog = Backlog()
+        self.late: list[Callable[[], Awaitable[None]]] = []  # what can wait until the source has answered the FLOWs
         self.pause_reason = ""
-        self.tuned: dict[str, float] = {}  # knobs of all FLOWs that are not as configured
         self.phase = Phase.CONNECTING
         self.session_phase = Phase.CONNECTING  # what the source's session is at; the target may be behind
         self.phase_since = time.time()
@@ -144,14 +147,7 @@ class JobState:
 
     def common(self) -> FlowKnobs:
         """The knobs in force for all FLOWs but those that were given their own."""
-        return dataclasses.replace(self.configured(), **self.tuned)  # type: ignore[arg-type]
-
-    def note_tuned(self, knob: str, value: float) -> None:
-        """All FLOWs were given this value."""
-        if value == getattr(self.configured(), knob):
-            self.tuned.pop(knob, None)
-        else:
-            self.tuned[knob] = value
+        return self.tuned.apply(None, self.configured())
 
     def phase_durations(self) -> dict[str, float]:
         """Seconds per phase, the running one included."""

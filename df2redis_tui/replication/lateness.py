@@ -7,8 +7,9 @@ from collections.abc import Callable, Container, Iterator
 
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.target.pending import decode_command
-from df2redis_tui.translate.keys import keys_of, number
+from df2redis_tui.translate.keys import keys_of
 from df2redis_tui.translate.rewriter import LATE_MS
+from df2redis_tui.translate.scripts import MOVED_ONTO_ITSELF
 
 LATE = LATE_MS / 1000  # seconds
 
@@ -27,11 +28,8 @@ _on_fields = re.compile(
 
 
 def keys_in(command: bytes) -> tuple[bytes, ...]:
-    """The keys of an encoded command, of a script those that it declares."""
+    """The keys of an encoded command."""
     args = decode_command(command)
-    if args and args[0].upper() == b"EVAL" and len(args) > 3:
-        count = number(args[2]) or 0
-        return tuple(args[3 : 3 + count])
     return keys_of(args) if args else ()
 
 
@@ -45,7 +43,8 @@ def in_doubt(
         return
     for command, lsn in zip(block.commands, block.lsns or (), strict=False):
         at = too_late.get(lsn)
-        if (at is not None and at <= wall_ms) or (late and _lasts(command)):
+        lasts = late and _lasts(command) and not command.startswith(MOVED_ONTO_ITSELF)
+        if lasts or (at is not None and at <= wall_ms):
             for key in keys_in(command):
                 yield key, lsn
         elif late:

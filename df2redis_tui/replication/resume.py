@@ -10,7 +10,7 @@ from df2redis_tui.errors import SourceError, TargetError, printable
 from df2redis_tui.replication.checkpoint import Checkpoint, Key, key_of
 from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import is_error
+from df2redis_tui.streams import encode, is_error
 from df2redis_tui.target.connection import error_text
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,17 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
         return
     found: list[Checkpoint] = []
     for state in job.flows:
-        assert state.ledger is not None
-        assert state.writer is not None
         # Its connections are there: what an earlier run has under way is fenced off, the checkpoints are final.
+        assert state.writer is not None
         await state.writer.ready()
-        ledger = state.ledger
-        checkpoint = Checkpoint.parse(await job.patiently(lambda key=ledger.key: _read(job, key)))  # type: ignore[misc]
+    numbers = range(len(job.flows))
+    records = [encode("GET", job.keys.flow(flow)) for flow in numbers]
+    counts = [encode("GET", job.keys.batches(flow)) for flow in numbers]
+    again = [encode("SMEMBERS", job.keys.rereads(flow)) for flow in numbers]
+    read = await job.patiently(lambda: _read(job, records + counts + again))
+    unread = [_keys_of(members) for members in read[2 * len(job.flows) :]]
+    for state, raw, ran in zip(job.flows, read, read[len(job.flows) :], strict=False):
+        checkpoint = Checkpoint.parse(raw)
         if checkpoint is None:
             break
         job.noted.saw_flows(checkpoint.flows)
@@ -70,25 +75,22 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
             text = _another(checkpoint.master_id, checkpoint.flows, greeting)
             _full_sync_instead(job, text)
             break
-        if checkpoint.batches >= 0:
-            ran = await job.patiently(lambda flow=state.flow: _read(job, job.keys.batches(flow)))  # type: ignore[misc]
-            if (ran or b"0") != b"%d" % checkpoint.batches:  # a FLOW without a batch has no count
-                text = (
-                    f"a batch of FLOW {state.flow} that the target had refused was not sent again before the run ended"
-                )
-                _full_sync_instead(job, text)
-                break
+        # A FLOW without a batch has no count.
+        if checkpoint.batches >= 0 and (ran or b"0") != b"%d" % checkpoint.batches:
+            text = f"a batch of FLOW {state.flow} that the target had refused was not sent again before the run ended"
+            _full_sync_instead(job, text)
+            break
         found.append(checkpoint)
     if len(found) < greeting.flows:
         job.noted.clean_up_due = True
         return
     job.followed = greeting.master_id
     if job.old is not None:
-        await job.old.resume()
-    for state, checkpoint in zip(job.flows, found, strict=True):
+        job.late.append(job.old.resume)
+    for state, checkpoint, rereads in zip(job.flows, found, unread, strict=True):
         state.stats.lsn_confirmed = checkpoint.lsn
         state.cut_confirmed = True
-        state.resume_rereads = await job.patiently(lambda flow=state.flow: _rereads(job, flow))  # type: ignore[misc]
+        state.resume_rereads = rereads
         if state.ledger is not None:
             state.ledger.resume(checkpoint)
     text = f"resuming job {job.settings.job!r} from its checkpoints"
@@ -103,17 +105,19 @@ def _full_sync_instead(job: JobState, why: str) -> None:
     log.warning("Full sync instead of a resume", extra={"fields": {"reason": why}})
 
 
-async def _rereads(job: JobState, flow: int) -> list[Key]:
-    reply = await _read(job, job.keys.rereads(flow), b"SMEMBERS")
-    found = [key_of(member) for member in reply if isinstance(member, bytes)] if isinstance(reply, (list, set)) else []
+async def _read(job: JobState, commands: list[bytes]) -> list[object]:
+    """All at once: the source's backlog may hold a second only."""
+    replies = await job.target.pipeline(commands)
+    for reply in replies:
+        if is_error(reply):
+            raise TargetError(f"target {job.target.name} refused to read the job's checkpoints: {error_text(reply)}")
+    return replies
+
+
+def _keys_of(members: object) -> list[Key]:
+    """Of the set of keys that were being read again."""
+    found = [key_of(m) for m in members if isinstance(m, bytes)] if isinstance(members, (list, set)) else []
     return [key for key in found if key is not None]
-
-
-async def _read(job: JobState, key: bytes, command: bytes = b"GET") -> object:
-    reply = await job.target.call(command, key)
-    if is_error(reply):
-        raise TargetError(f"target {job.target.name} refused to read {printable(key)}: {error_text(reply)}")
-    return reply
 
 
 def start_over(job: JobState) -> None:

@@ -17,6 +17,7 @@ from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.silence import Silence
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.telemetry.snapshot import Phase
@@ -45,14 +46,26 @@ class SessionEvents(Protocol):
         """Wire one FLOW."""
         ...
 
+    async def flows_open(self) -> None:
+        """The source has answered every FLOW."""
+
     async def partial_refused(self, granted: list[bool]) -> None:
         """The source no longer has what we ask for. Raises when the policy is to stop."""
 
     def lsn_gap(self, flow: int, expected: int, got: int) -> None: ...
 
+    def silent(self, flow: int, seconds: float) -> None:
+        """This FLOW has sent nothing for so long in the full sync."""
+
+    def sends_again(self, flow: int) -> None:
+        """This FLOW is no longer silent."""
+
     def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
         """Where the journal waits under --backpressure spill; None = it is read as the pipeline takes it."""
         ...
+
+    def source_offsets(self, offsets: list[int]) -> None:
+        """Where every shard's journal stands now."""
 
     async def before_full_sync(self) -> None:
         """The full sync is about to begin: checkpoints of an older one are void."""
@@ -81,6 +94,9 @@ class Session:
         self._full_sync_ended: set[int] = set()
         self._all_ended = anyio.Event()
         self._at_cut: set[int] = set()
+        self._silence = Silence()
+        self._syncing = False  # the source has been told to begin
+        self._cutting = False  # and to end the full sync
         self._flows: list[FlowState] = []
         self.greeting: Greeting | None = None
         self.stable = False
@@ -95,9 +111,8 @@ class Session:
             self._flows = await self._events.greeted(greeting, control)
             resume = self._resume(greeting) if greeting.takes_lsn else None
             positions = list(resume.positions) if resume is not None else None
-            for flow in range(greeting.flows):
-                connection = await FlowConnection.open(self._source, greeting, flow, resume)
-                connections.append(connection)
+            await self._open_flows(greeting, resume, connections)
+            await self._events.flows_open()
             partial = [c.partial for c in connections]
             if positions is not None and not all(partial):
                 await self._events.partial_refused(partial)
@@ -110,6 +125,20 @@ class Session:
                 for connection in connections:
                     await connection.aclose()
                 await control.aclose()
+
+    async def _open_flows(self, greeting: Greeting, resume: Resume | None, opened: list[FlowConnection]) -> None:
+        """All at once, as the source's own replicas do it: its backlog may hold a second only."""
+        found: dict[int, FlowConnection] = {}
+
+        async def open_one(flow: int) -> None:
+            found[flow] = await FlowConnection.open(self._source, greeting, flow, resume)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for flow in range(greeting.flows):
+                    tasks.start_soon(open_one, flow)
+        finally:
+            opened += [found[flow] for flow in sorted(found)]
 
     async def _stream(
         self,
@@ -176,9 +205,11 @@ class Session:
     async def _full_sync(self, control: Control, greeting: Greeting) -> None:
         self._events.phase(Phase.FULL_SYNC)
         await control.sync(greeting.sync_id)
+        self._syncing = True
         await self._all_ended.wait()
         self._events.phase(Phase.BARRIER)
         await self._start_stable(control, greeting)
+        self._cutting = True
         while len(self._at_cut) < len(self._flows):
             await anyio.sleep(0.005)
 
@@ -213,6 +244,24 @@ class Session:
         if len(self._at_cut) == len(self._flows):
             self._events.phase(Phase.STABLE_SYNC)
 
+    def silent(self, flow: int) -> None:
+        waits_for_us = any(state.reader_stalled() for state in self._flows)
+        if waits_for_us or not self._syncing or (flow in self._full_sync_ended and not self._cutting):
+            self._silence.excused(flow)
+            return
+        seconds = self._silence.grows(flow)
+        if self._silence.to_name(flow):
+            self._events.silent(flow, seconds)
+        through = self._at_cut if self._cutting else self._full_sync_ended
+        if self._silence.lost(flow, {state.flow for state in self._flows} - through - {flow}):
+            raise SourceLost(
+                f"source {self._source.label}: FLOW {flow}: nothing came for {seconds:.0f} s in the full sync"
+            )
+
+    def heard(self, flow: int) -> None:
+        if self._silence.heard(flow):
+            self._events.sends_again(flow)
+
     def lsn_gap(self, flow: int, expected: int, got: int) -> None:
         self._events.lsn_gap(flow, expected, got)
 
@@ -240,6 +289,7 @@ class Session:
             offsets = await control.offsets()
             self._events.heard()
             if offsets is not None and len(offsets) == len(self._flows):
+                self._events.source_offsets(offsets)
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)
             await anyio.sleep(POLL_EVERY)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
+from df2redis_tui.replication.backlog import SHORT
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.cleanup import may_go
 from df2redis_tui.replication.flow_state import FlowState
@@ -28,6 +30,7 @@ class SessionPort:
 
     def __init__(self, job: JobState) -> None:
         self._job = job
+        self._told_holds = math.inf  # seconds
 
     def phase(self, phase: Phase) -> None:
         for state in self._job.flows:
@@ -41,6 +44,7 @@ class SessionPort:
     async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
         before = self._job.greeting
         self._job.greeting = greeting
+        self._job.backlog.follow(greeting)
         self._job.source_connected = True
         self._job.source_keys = await control.key_count()
         self._job.target.check_source(await control.databases())
@@ -75,7 +79,8 @@ class SessionPort:
         return state.spool
 
     async def partial_refused(self, granted: list[bool]) -> None:
-        text = f"the source no longer has the journal we need ({granted.count(True)} of {len(granted)} FLOWs do)"
+        has = f"{granted.count(True)} of {len(granted)} FLOWs do"
+        text = f"the source no longer has the journal we need ({has}; {self._job.backlog.advice()})"
         if self._job.settings.on_lost_backlog == "stop":
             raise only_a_full_sync(text)
         self._job.records.event("warning", "reconnect", f"{text}: full sync")
@@ -87,6 +92,33 @@ class SessionPort:
         text = f"the source's LSN is {got:,} where ours is {expected:,}: verify the data when done"
         self._job.records.event("error", "lsn-gap", text, flow)
         log.error("LSN gap", extra={"fields": {"flow": flow, "expected": expected, "got": got}})
+
+    async def flows_open(self) -> None:
+        while self._job.late:
+            await self._job.late.pop(0)()
+
+    def source_offsets(self, offsets: list[int]) -> None:
+        backlog = self._job.backlog
+        backlog.note(offsets, time.monotonic())
+        holds = backlog.holds()
+        if holds is None or holds > self._told_holds / 2:
+            return
+        self._told_holds = holds
+        log.info("The source's backlog", extra={"fields": {"holds_s": round(holds, 1), "records": backlog.length}})
+        if holds < SHORT:
+            text = f"a restart of this run may cost a full sync: of the source's journal {backlog.advice()}"
+            self._job.records.event("warning", "source", text)
+            log.warning(text)
+
+    def silent(self, flow: int, seconds: float) -> None:
+        text = f"FLOW {flow}: the source has sent nothing for {seconds:.0f} s, though its snapshot is not complete"
+        self._job.reason = text
+        self._job.records.event("warning", "source", text, flow)
+        log.warning("The source is silent", extra={"fields": {"flow": flow, "seconds": seconds}})
+
+    def sends_again(self, flow: int) -> None:
+        self._job.reason = ""
+        log.info("The source sends again", extra={"fields": {"flow": flow}})
 
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""

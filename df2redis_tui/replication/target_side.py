@@ -16,9 +16,15 @@ from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
-from df2redis_tui.target.replies import Verdict, verdict
+from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
-from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities, capabilities_of, unsupported
+from df2redis_tui.translate.capabilities import (
+    BULK_LIMIT,
+    JSON_WRITES,
+    Capabilities,
+    capabilities_of,
+    unsupported,
+)
 
 _JSON_MODULES = frozenset({"rejson", "rejson2", "json", "valkey-json"})
 
@@ -51,7 +57,8 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
         named = [m[1] for m in reply if isinstance(m, list) and len(m) > 1 and isinstance(m[1], bytes)]
         modules = [name.decode("utf-8", "replace") for name in named]
     cluster = info.get("cluster_enabled") == "1"
-    caps = capabilities_of(info, await _json_commands(connection, modules), cluster)
+    known = capabilities_of(info, await _json_commands(connection, modules), cluster)
+    caps = replace(known, bulk_limit=await _bulk_limit(connection))
     keys = sum(int(n) for k, v in info.items() if re.fullmatch(r"db\d+", k) for n in re.findall(r"keys=(\d{1,18})", v))
     facts = NodeFacts(
         name,
@@ -73,6 +80,14 @@ async def _json_commands(connection: RespConnection, modules: list[str]) -> tupl
     if isinstance(reply, list) and len(reply) == len(JSON_WRITES):
         return tuple(name for name, known in zip(JSON_WRITES, reply, strict=True) if known)
     return JSON_WRITES if any(name.lower() in _JSON_MODULES for name in modules) else ()
+
+
+async def _bulk_limit(connection: RespConnection) -> int:
+    """proto-max-bulk-len; its default where the user may not ask."""
+    reply = await connection.call("CONFIG", "GET", "proto-max-bulk-len")
+    if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], bytes) and reply[1].isdigit():
+        return int(reply[1])
+    return BULK_LIMIT
 
 
 def _eviction(info: dict[str, str]) -> str:
@@ -147,7 +162,13 @@ class StandaloneTarget:
                     if self._control is None:
                         self._control = await self._open(self.name)
                         await self._fence()
-                    return await self._control.pipeline(commands, timeout=timeout)
+                    replies = await self._control.pipeline(commands, timeout=timeout)
+                    if not any(_demoted(reply) for reply in replies):
+                        return replies
+                    # A failover: the name may stand for another server by now.
+                    await self._drop_control()
+                    if attempt == 2:
+                        return replies
                 except PeerLost as lost:
                     await self._drop_control()
                     if attempt == 2:
@@ -182,6 +203,9 @@ class StandaloneTarget:
         """Ask again for memory and role (for the display)."""
         info = parse_info(await self.call("INFO"))
         old = self.facts[0]
+        if info.get("role", "master") != "master":
+            async with self._one_at_a_time:
+                await self._drop_control()
         memory, most = _number(info.get("used_memory")), _number(info.get("maxmemory"))
         self.facts = (replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most),)
 
@@ -292,6 +316,10 @@ class StandaloneTarget:
 
     async def aclose(self) -> None:
         await self._drop_control()
+
+
+def _demoted(reply: object) -> bool:
+    return is_error(reply) and code_of(str(reply)) in DEMOTED
 
 
 def _check_exec(name: str, what: bytes, replies: list[object]) -> None:

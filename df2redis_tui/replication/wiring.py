@@ -36,7 +36,9 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
     budget = ExpiryBudget()
     for flow in range(greeting.flows):
         ledger = ledger_of(job.settings, job.keys, flow, greeting.flows, job.run_id)
-        state = FlowState(flow, job.common(), ledger, job.dead_letters, job.records, budget)
+        knobs = job.tuned.apply(flow, job.configured())
+        state = FlowState(flow, knobs, ledger, job.dead_letters, job.records, budget)
+        state.interval_tuned = "flush_interval" in job.tuned.values(flow)
         state.writer = Writer(
             flow,
             job.target.router,

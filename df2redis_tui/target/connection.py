@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.login import unwelcome
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error, open_stream
 
@@ -22,6 +23,11 @@ def error_text(reply: object) -> str:
     return printable(str(reply).encode("utf-8", "backslashreplace"), 200)
 
 
+def _not_let_in(name: str, text: str, command: str) -> TargetError:
+    why = unwelcome(text, command)
+    return (TargetLost if why.temporary else TargetError)(f"target {name} {why.text}")
+
+
 async def open_target(target: Endpoint, address: Address) -> RespConnection:
     """A connection that has passed AUTH. Raises TargetLost (can't connect) or TargetError (refused)."""
     name = name_of(address)
@@ -30,15 +36,10 @@ async def open_target(target: Endpoint, address: Address) -> RespConnection:
         try:
             reply = await connection.authenticate(target)
             if is_error(reply):
-                raise TargetError(f"target {name} refused the password: {error_text(reply)}")
+                raise _not_let_in(name, error_text(reply), "AUTH")
             reply = await connection.call("PING")
             if is_error(reply):
-                text = error_text(reply)
-                if text.startswith("NOAUTH"):
-                    raise TargetError(
-                        f"target {name} asks for a password: give one in the URL, a file or the environment"
-                    )
-                raise TargetLost(f"target {name} is not ready: {text}")
+                raise _not_let_in(name, error_text(reply), "PING")
         except BaseException:
             await connection.aclose()
             raise

@@ -13,7 +13,12 @@ from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import NEED_MORE, READ_SIZE, RespConnection
 from df2redis_tui.target.part import EXEC, LOOKED_AT, Part
 
+SEND_SIZE = 4 * 1024**2  # bytes at once
 REPLY_TIMEOUT = 120.0  # seconds without a byte while replies are due: the connection is taken for dead
+
+
+class Unreadable(Exception):
+    """The target does not read what was sent, and closes the connection."""
 
 
 class Lane:
@@ -33,6 +38,7 @@ class Lane:
         self.node = node
         self.waiting: deque[Part] = deque()
         self.lost = ""  # why it ended
+        self.unreadable = ""  # why it would end so again
         self.db = 0
         self.latency = 0.0
         self.bytes_out: int = before.bytes_out if before is not None else 0
@@ -69,6 +75,8 @@ class Lane:
             self.lost = self.lost or "the target closed the connection"
         except* (anyio.BrokenResourceError, OSError):
             self.lost = self.lost or "the connection broke"
+        except* Unreadable as group:
+            self.lost = self.unreadable = f"the target refused what was sent: {group.exceptions[0]}"
         except* hiredis.ProtocolError as group:
             self.lost = f"not RESP: {group.exceptions[0]}"
         finally:
@@ -88,7 +96,13 @@ class Lane:
                 wire, part.wire = part.wire, b""
                 part.sent_at = time.monotonic()
                 self.bytes_out += len(wire)
-                await self._stream.send(wire)
+                if len(wire) <= SEND_SIZE:
+                    await self._stream.send(wire)
+                    continue
+                # The transport would keep a copy of all that the socket does not take at once.
+                view = memoryview(wire)
+                for at in range(0, len(wire), SEND_SIZE):
+                    await self._stream.send(bytes(view[at : at + SEND_SIZE]))
             await self._posted.wait()
 
     async def _read(self) -> None:
@@ -146,6 +160,8 @@ class Lane:
             self._finish()
 
     def _reply(self, reply: object) -> None:
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("ERR Protocol error"):
+            raise Unreadable(str(reply))
         if not self.waiting:
             raise hiredis.ProtocolError("a reply to nothing")
         part = self.waiting[0]

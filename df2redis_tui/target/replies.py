@@ -24,12 +24,20 @@ _RETRY = frozenset(
 NOT_YET = _RETRY | {"MOVED", "ASK"}  # refused here and now, and to be sent again
 _FATAL = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 
-# The server keeps refusing these until somebody frees memory or mends its disk.
-STUCK = frozenset({"OOM", "MISCONF", "NOREPLICAS"})
+# The server keeps refusing these until somebody frees memory, fixes its disk, or makes it a master.
+STUCK = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY", "MASTERDOWN"})
+
+# Said by a server that is no master any more: its name may stand for another one by now.
+DEMOTED = frozenset({"READONLY", "MASTERDOWN", "LOADING"})
+
+
+def code_of(error: str) -> str:
+    """The word an error begins with."""
+    return error.split(" ", 1)[0]
 
 
 def verdict(error: str) -> Verdict:
-    code = error.split(" ", 1)[0]
+    code = code_of(error)
     if code == "MOVED":
         return Verdict.MOVED
     if code == "ASK":

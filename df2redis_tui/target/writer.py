@@ -18,11 +18,10 @@ from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import PeerLost, RespConnection
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import Part
+from df2redis_tui.target.patience import Patience
 from df2redis_tui.target.pending import Fate, Overtaken, Pending, commands_of, mark_overtaken, review, to_blocks
-from df2redis_tui.target.replies import STUCK, Verdict, verdict
+from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Ledger, Router
-
-STUCK_PATIENCE = 60.0  # seconds the target may answer OOM or the like before the run ends (nothing is lost)
 
 
 class WriterEvents(Protocol):
@@ -82,7 +81,7 @@ class Writer:
         self._settled = Signal()
         self._well = anyio.Event()
         self._tasks: TaskGroup | None = None
-        self._stuck_since = 0.0
+        self._patience = Patience()
         self._seq = 0
         self._bytes_before = 0  # written to nodes that are gone
 
@@ -202,12 +201,17 @@ class Writer:
 
     def _all_well(self) -> None:
         self.status = ""
-        self._stuck_since = 0.0
+        self._patience.renew()
         self._well.set()
         self._advance()
 
     async def _run_lane(self, lane: Lane) -> None:
         await lane.run()
+        if lane.unreadable:
+            raise TargetError(
+                f"target {lane.node}: {lane.unreadable}; a value is larger than its proto-max-bulk-len: raise that, or "
+                "allow CONFIG GET, so that it is known and such keys are left out (--on-error skip)"
+            )
         if self.lanes.get(lane.node) is lane:
             self._events.lane_changed(lane.node, lane.lost)
             self._troubled()
@@ -236,6 +240,7 @@ class Writer:
             except TargetLost as lost:
                 if not self._may_reconnect:
                     raise
+                self._patience.renew()
                 delay = backoff.next()
                 self.status = f"reconnecting to the target in {delay:.1f} s (attempt {backoff.attempt}: {lost})"
                 await anyio.sleep(delay)
@@ -384,14 +389,8 @@ class Writer:
         batch.result = f"retried {len(todo)}: {reason}"
         if meanings & {Verdict.MOVED, Verdict.ASK}:
             self._events.redirected(sum(verdict(e) in (Verdict.MOVED, Verdict.ASK) for e in errors))
-        if errors and errors[0].split(" ", 1)[0] in STUCK:
-            now = time.monotonic()
-            self._stuck_since = self._stuck_since or now
-            if now - self._stuck_since > STUCK_PATIENCE:
-                raise TargetError(
-                    f"target keeps refusing writes for {STUCK_PATIENCE:g} s: {reason}; "
-                    "nothing confirmed is lost, mend it and run the same command again"
-                )
+        if errors:
+            self._patience.refused(code_of(errors[0]), reason, self._router.nodes)
         if backoff.attempt or Verdict.RETRY in meanings:
             delay = backoff.next()
             self.status = f"the target refuses for now ({reason}), again in {delay:.1f} s"
@@ -400,8 +399,15 @@ class Writer:
             backoff.attempt += 1
         if errors:
             await self._refresh()
+        if self._may_reconnect and not self._router.cluster and any(code_of(error) in DEMOTED for error in errors):
+            await self._leave_lanes()
         # They may have been lost in the meantime, and what is sent into nothing only makes the next pause longer.
         await self._connect_lanes()
+
+    async def _leave_lanes(self) -> None:
+        """Give up every connection; the next ones are made to what the name stands for then."""
+        for lane in self.lanes.values():
+            await lane.aclose()
 
     async def _send_again(self, batch: Batch, todo: list[Pending]) -> list[Pending]:
         """Returns their fates, but for those that were sent one by one and applied."""

@@ -29,6 +29,8 @@ STREAM_RESTORED_MOST: Final = 16 * 1024 * 1024  # bytes of nodes; beyond, the st
 
 IDS_KNOWN_MOST: Final = 4_000_000  # numbers, two per entry, of a replayed stream: 32 MB
 
+TOO_LARGE: Final = "it is larger than the {:,} bytes which the target takes in one value (its proto-max-bulk-len)"
+
 _ADD: Final = {"list": (b"RPUSH", 1), "set": (b"SADD", 1), "hash": (b"HSET", 2)}
 
 
@@ -54,6 +56,7 @@ class BigValue:
         self._nodes: list[StreamNode] = []
         self._node_bytes = 0
         self._replaying = False
+        self._string_bytes = 0
         self._ids = array("Q")
         self._last_id: StreamId = (0, 0)
 
@@ -71,6 +74,8 @@ class BigValue:
         return [command(b"UNLINK", self.key)]
 
     def part(self, elements: list[object]) -> Iterator[bytes]:
+        """Raises Unrepresentable where the target can't take it (or while the result is gone through)."""
+        self._check_size(elements)
         if self.type == records.STRING:
             return (command(b"APPEND", self.key, piece) for piece in cast("list[bytes]", elements))
         if self.type in JSON_TYPES:
@@ -88,6 +93,16 @@ class BigValue:
             return chunked(b"ZADD", self.key, scored, 2)
         name, width = _ADD[self.kind]
         return chunked(name, self.key, flat, width)
+
+    def _check_size(self, elements: list[object]) -> None:
+        """No argument, and no string as a whole, may be larger than the target takes."""
+        limit = self._caps.bulk_limit
+        sizes = [len(element) for element in elements if isinstance(element, bytes)]
+        if self.type == records.STRING or self.type in JSON_TYPES:
+            self._string_bytes += sum(sizes)
+            sizes = [self._string_bytes]
+        if sizes and max(sizes) > limit:
+            raise Unrepresentable(self.kind, TOO_LARGE.format(limit))
 
     def end(self) -> list[bytes]:
         """What completes the value; its expiry is read from `expire_ms` now."""

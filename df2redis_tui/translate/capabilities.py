@@ -9,6 +9,7 @@ from typing import Final
 
 from df2redis_tui.dragonfly import records
 
+BULK_LIMIT: Final = 512 * 1024**2  # a server's proto-max-bulk-len unless it is configured otherwise
 OLDEST: Final = (6, 2, 0)  # PXAT, GETDEL, LPOP with a count, MINID, CREATECONSUMER
 
 _ALWAYS: Final = frozenset({
@@ -39,6 +40,7 @@ class Capabilities:
     field_ttl: bool  # HPEXPIREAT: Redis >= 7.4, Valkey >= 9
     hash_ttl_type: bool  # RESTORE takes Valkey's type 22 (hash with field TTLs)
     hsetex: bool  # HSETEX in Redis' form: Redis >= 8.0, Valkey >= 9
+    bulk_limit: int = BULK_LIMIT  # bytes of the largest argument, and of the largest string (proto-max-bulk-len)
 
     @property
     def json(self) -> bool:
@@ -95,6 +97,7 @@ def lowest(nodes: Sequence[Capabilities]) -> Capabilities:
         field_ttl=all(caps.field_ttl for caps in nodes),
         hash_ttl_type=all(caps.hash_ttl_type for caps in nodes),
         hsetex=all(caps.hsetex for caps in nodes),
+        bulk_limit=min(caps.bulk_limit for caps in nodes),
     )
 
 

@@ -7,13 +7,14 @@ from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from df2redis_tui.dragonfly.records import OP_COMMAND, OP_EXEC, OP_EXPIRED, OP_MULTI, OP_PING, Entry
+from df2redis_tui.dragonfly.records import OP_COMMAND, OP_EXEC, OP_EXPIRED, OP_LARGE, OP_MULTI, OP_PING, Entry
 from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block, Item
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.databases import DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, slot_of
+from df2redis_tui.translate.large import write_large
 from df2redis_tui.translate.numeric_arguments import NUMBERS
 from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.ownership import Ownership
@@ -215,6 +216,14 @@ class JournalTranslator:
             elif op in (OP_PING, OP_EXEC):
                 to.block.ack_now |= op == OP_PING
                 lsn += 1
+            elif op == OP_LARGE:
+                block.entries = lsn - begin
+                to.cut(lsn)
+                to.lsn, to.db, to.txid, to.previous = lsn, db, txid, previous
+                yield from self._large(args)
+                previous = None
+                begin = lsn
+                lsn += 1
             else:
                 continue  # LSN, SELECT and FIN do not count
             to.block.entries = lsn - begin
@@ -234,6 +243,12 @@ class JournalTranslator:
         to.cut(lsn)
         ready, to.ready = to.ready, []
         yield from ready
+
+    def _large(self, args: Args) -> Iterator[Item]:
+        to = self._to
+        ready, to.ready = to.ready, []
+        yield from ready
+        yield from write_large(to, args, self._enter, self._record)
 
     def _is_free(self) -> bool:
         """No key is open or left alone, so that a record may go out without a look at either."""

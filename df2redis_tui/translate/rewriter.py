@@ -167,6 +167,14 @@ class Rewriter:
                 self.ready.append(block)
         self.block = self.new_block(block.db)
 
+    def stand(self) -> None:
+        """End the block without moving the FLOW: more of the same record follows."""
+        block = self.block
+        if not self.any_once:
+            block.once = None
+        self.ready.append(block)
+        self.block = self.new_block(block.db)
+
     def new_block(self, db: int) -> Block:
         self.any_once = False
         slots: list[int] | None = [] if self.route else None
@@ -179,11 +187,11 @@ class Rewriter:
         if self.is_refused(key):
             return
         self._recreated.discard((self.db, key))
-        on_target: OnTarget = "removed" if remove else "untouched"
-        self._refusals.refuse(Refusal(self.db, key, kind, reason, self.flow, self.lsn, payload, on_target))
-        if remove:
+        if remove:  # first: the policy `stop` ends the run here
             self.forget_expiry(key)
             self.emit(key, (b"DEL", key), False)
+        on_target: OnTarget = "removed" if remove else "untouched"
+        self._refusals.refuse(Refusal(self.db, key, kind, reason, self.flow, self.lsn, payload, on_target))
 
     # What is known of keys
 

@@ -28,6 +28,7 @@ from df2redis_tui.tui.screens.prompt import DrainDialog
 from df2redis_tui.tui.state import UiState
 from df2redis_tui.tui.themes import Loaded, css_variables, load_themes
 from df2redis_tui.tui.tuning import Tuner
+from df2redis_tui.watching import STEP, Signals
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -62,6 +63,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         self.tuner = Tuner(engine, self._note)
         self.tuning_timer: Timer | None = None
         self.stopping = False
+        self.signals: Signals | None = None  # those of this process, where it has handlers for them
         self.crash: BaseException | None = None
         self.start_error: BaseException | None = None
         self._sampling = sampling
@@ -104,6 +106,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         if self._sampling:
             every = max(self.settings.refresh, 1.0) if self.settings.low_bandwidth else self.settings.refresh
             self.set_interval(every, self.sample)
+            self.set_interval(STEP, self._follow_signals)
             self.run_worker(self._supervise(), name="engine", exit_on_error=False)
         self.call_after_refresh(self.redraw)
 
@@ -119,6 +122,15 @@ class ReplicationApp(App[None], inherit_bindings=False):
             await asyncio.sleep(0.5)
         self.sample()
         await self.run_ended()
+
+    def _follow_signals(self) -> None:
+        """Show what a signal has led to."""
+        if self.signals is None or self._exit:
+            return
+        if self.signals.detached:
+            self.exit()
+        elif self.signals.stopped_by is not None:
+            self.drain()
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = error

@@ -1,7 +1,7 @@
 """The terminal under the application: signals, a terminal that goes away, one that stops reading.
 
 Textual's loop stands still while a terminal doesn't read (its writer's queue is short), so nothing here depends on that
-loop: signal handlers talk to the engine directly, and a guarding thread ends the process when the loop can't.
+loop: a guarding thread acts on signals, and ends the process when the loop can't.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
+import signal
 import sys
 import termios
 import threading
@@ -51,7 +53,8 @@ class TerminalGuard:
         self.engine = engine
         self.settings = settings
         self.app: ReplicationApp | None = None
-        self.signals = Signals(engine, log.warning, self._changed)
+        self.signals = Signals(engine, lambda text: None, self._silence_screen)
+        self._null = os.open(os.devnull, os.O_RDWR)
         self._left = threading.Event()  # the application's run has returned
         self._attributes: list[Any] | None = None
 
@@ -59,35 +62,49 @@ class TerminalGuard:
     def installed(self, app: ReplicationApp) -> Iterator[None]:
         """Signal handlers, the watch over the terminal, and the guard, while the application runs."""
         self.app = app
+        app.signals = self.signals
         with contextlib.suppress(termios.error, OSError):
             self._attributes = termios.tcgetattr(0)
-        threading.Thread(target=self._guard, name="terminal-guard", daemon=True).start()
+        awake, wake = os.pipe()
+        for end in (awake, wake):
+            os.set_blocking(end, False)
+        guarding = threading.Thread(target=self._guard, args=(awake,), name="terminal-guard", daemon=True)
+        guarding.start()
         with self.signals.installed():
+            before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
             try:
                 yield
             finally:
+                signal.set_wakeup_fd(before)
                 self._left.set()
+                os.close(wake)  # ends the guard's wait
+                guarding.join()
+                os.close(awake)
 
-    def _changed(self) -> None:
-        """A signal came: let the loop show it, when it can."""
-        app = self.app
-        loop = getattr(app, "_loop", None)
-        if app is None or loop is None or self._left.is_set():
-            return
-        act: Callable[[], object] = app.exit if self.signals.detached else app.drain
-        with contextlib.suppress(RuntimeError):  # the loop has just ended
-            loop.call_soon_threadsafe(act)
+    def _silence_screen(self) -> None:
+        """Called in the signal handler: the next write would fail, and a display that can't write blocks on its own.
 
-    def _guard(self) -> None:
-        """Notice a terminal that has gone, and an application that can't leave."""
+        The kernel sends SIGCONT behind SIGHUP, upon which the display writes.
+        """
+        for descriptor in (1, 2):
+            os.dup2(self._null, descriptor)
+
+    def _guard(self, awake: int) -> None:
+        """Act on signals; notice a terminal that has gone, and an application that can't leave."""
         looked = time.monotonic()
         leaving: float | None = None
-        while not self._left.wait(0.5):
+        while True:
+            if select.select([awake], [], [], 0.5)[0]:
+                os.read(awake, 64)
+            if self._left.is_set():
+                return
+            self.signals.act()
             now = time.monotonic()
             if now - looked >= WATCH_SECONDS and not self.signals.detached:
                 looked = now
                 if not terminal_alive():
                     self.signals.hangup()
+                    self._silence_screen()
             asked = self.signals.stopped_by is not None or (self.app is not None and self.app.stopping)
             if self.signals.detached or (asked and self.engine.done):
                 leaving = now if leaving is None else leaving

@@ -8,6 +8,7 @@ once, when all of it has come, so that tiny pieces cost no more than big ones.
 from __future__ import annotations
 
 from collections.abc import Generator
+from io import BytesIO
 from typing import Final, TypeVar
 
 from df2redis_tui.dragonfly.rdb import lzf
@@ -122,6 +123,15 @@ class Source:
         piece = self.data[self.pos : stop]
         self.pos = stop
         return piece
+
+    def take_large(self, count: int) -> Steps[bytes]:
+        """As `take`, without ever holding what has come twice."""
+        taken = BytesIO()
+        while count:
+            piece = yield from self.take_some(count)
+            taken.write(piece)
+            count -= len(piece)
+        return taken.getvalue()  # its own buffer, not a copy
 
     def skip(self, count: int) -> Steps[None]:
         """Consume `count` bytes without keeping them."""

@@ -23,6 +23,8 @@ class Connection:
     async def call(self, *args: str | bytes, timeout: float = 0.0) -> object:
         if args[0] == "INFO":
             return self.info
+        if args[:2] == ("CONFIG", "GET"):
+            return [b"proto-max-bulk-len", b"536870912"]
         if args[0] == "MODULE":
             return [[b"name", name, b"ver", 1] for name in self.modules]
         assert args[:2] == ("COMMAND", "INFO")

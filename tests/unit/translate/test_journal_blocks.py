@@ -157,7 +157,7 @@ def test_under_stop_what_came_before_is_handed_out_first() -> None:
         arrived=0.0,
         pending=None,
     )
-    assert outcome([next(stream)]) == ["SET a 1"]
+    assert outcome([next(stream)]) == ["SET a 1", "DEL j"]
     with pytest.raises(NotCopied):
         next(stream)
 

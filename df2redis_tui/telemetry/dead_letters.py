@@ -72,6 +72,14 @@ class DeadLetters:
             on_target=refusal.on_target,
         )
 
+    @property
+    def any_refused(self) -> bool:
+        return bool(self._refused)
+
+    def copied(self, db: int, key: bytes) -> None:
+        """The key is forgotten; its letter stays."""
+        self._refused.pop(_digest(db, key), None)
+
     def refused(self, db: int, key: bytes) -> bool:
         return bool(self._refused) and _digest(db, key) in self._refused
 

@@ -26,7 +26,15 @@ class Refusal:
 class RefusalPort(Protocol):
     """`refuse` raises `NotCopied` under the policy `stop` and records a dead letter under `skip`."""
 
+    @property
+    def any_refused(self) -> bool:
+        """Whether `refused` can be True of any key."""
+        ...
+
     def refuse(self, refusal: Refusal) -> None: ...
+
+    def copied(self, db: int, key: bytes) -> None:
+        """A whole value of this key goes to the target: an earlier refusal does not matter any more."""
 
     def refused(self, db: int, key: bytes) -> bool:
         """Whether this key was refused before (its later journal commands are then expected to fail)."""

@@ -59,6 +59,7 @@ class SnapshotTranslator:
         self.open_keys: set[tuple[int, bytes]] = set()
         self.unsent: list[Block] = []
         self._refusals = refusals
+        self._refused_before = refusals.any_refused  # each key comes once in a full sync
         self._flow = flow
         self._route = route
         self._expiry = expiry
@@ -116,6 +117,9 @@ class SnapshotTranslator:
         db, items = run
         if not items:
             return
+        if self._refused_before:
+            for item in items:
+                self._refusals.copied(db, item[0])
         if self._ownership is not None:
             for item in items[: self._ownership.wanted]:
                 self._ownership.observe(item[0], self._flow)
@@ -198,6 +202,8 @@ class SnapshotTranslator:
             return
         if value.type == HASH_TTL:
             self._expiry.fields_expire(db, value.key)
+        if self._refusals.any_refused:
+            self._refusals.copied(value.db, value.key)
         if self._old is not None:
             self._old.replaced(db, value.key)
         self._append(db, value.key, commands)
@@ -242,6 +248,7 @@ class SnapshotTranslator:
             big.expire_ms = self._expiry.effective(db, big.key, big.expire_ms, self._now_ms, self._grace_ms)
         self._append(db, big.key, big.end())
         self._count(db, big.kind)
+        self._refusals.copied(big.db, big.key)
         self.open_keys.discard((big.db, big.key))
         if big.lost:
             reason = LOST_PENDING.format(big.lost)

@@ -114,3 +114,16 @@ def test_the_memory_of_refused_keys_is_bounded_and_forgets_the_oldest(tmp_path: 
     for number in range(5):
         port.refuse(Refusal(0, b"%d" % number, "json", "no module"))
     assert [port.refused(0, b"%d" % number) for number in range(5)] == [False, False, True, True, True]
+
+
+def test_a_key_that_is_there_incompletely_or_was_copied_later_is_followed_on(tmp_path: Path) -> None:
+    port = DeadLetters(tmp_path / "d.jsonl", "skip")
+    port.refuse(Refusal(0, b"stream", "stream", "pending entries are missing", on_target="incomplete"))
+    assert not port.any_refused
+    port.refuse(Refusal(0, b"k", "json", "no module", on_target="removed"))
+    assert port.refused(0, b"k")
+    port.copied(1, b"k")
+    assert port.refused(0, b"k")
+    port.copied(0, b"k")
+    assert not port.any_refused
+    assert [letter["on_target"] for letter in letters(port.path)] == ["incomplete", "removed"]

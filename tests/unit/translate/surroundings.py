@@ -31,14 +31,24 @@ class Refusals:
     def __init__(self, stop: bool = False) -> None:
         self.stop = stop
         self.seen: list[Refusal] = []
+        self.keys: set[tuple[int, bytes]] = set()
 
     def refuse(self, refusal: Refusal) -> None:
         self.seen.append(refusal)
+        if refusal.on_target != "incomplete":
+            self.keys.add((refusal.db, refusal.key))
         if self.stop:
             raise NotCopied(refusal.reason)
 
     def refused(self, db: int, key: bytes) -> bool:
-        return any((r.db, r.key) == (db, key) and r.on_target != "incomplete" for r in self.seen)
+        return (db, key) in self.keys
+
+    @property
+    def any_refused(self) -> bool:
+        return bool(self.keys)
+
+    def copied(self, db: int, key: bytes) -> None:
+        self.keys.discard((db, key))
 
 
 class Pending:

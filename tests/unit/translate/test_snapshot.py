@@ -24,6 +24,10 @@ from tests.unit.translate.surroundings import (
     REDIS80,
     VALKEY9,
     Refusals,
+    entry,
+    items,
+    journal,
+    outcome,
     parse,
     snapshot,
 )
@@ -172,6 +176,25 @@ def test_what_the_policy_ends_the_run_for_stays_as_it_was() -> None:
     with pytest.raises(NotCopied):
         translate(translator, Value(0, b"k", 0, r.BLOOM2, b"x"))
     assert [c for block in translator.unsent for c in block.commands] == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [Strings(0, [(b"other", b"v", 0), (b"k", b"v", 0)])],
+        [Value(0, b"k", 0, r.SET, encode_strings([b"m"]))],
+        [ValueStart(1, 0, b"k", 0, r.SET), ValuePart(1, [b"m"]), ValueEnd(1)],
+    ],
+)
+def test_a_whole_value_takes_the_place_of_a_refused_one(found: list[r.SnapshotRecord]) -> None:
+    """In a later full sync, or read again: what the journal then says of the key counts."""
+    refusals = Refusals()
+    translator = snapshot(REDIS70, refusals=refusals)
+    translate(translator, Value(0, b"k", 0, r.BLOOM2, b"x"))
+    assert refusals.refused(0, b"k")
+    translate(snapshot(REDIS70, refusals=refusals), *found)
+    assert not refusals.refused(0, b"k")
+    assert outcome(items(journal(REDIS70, refusals=refusals), entry("SADD k x"))) == ["SADD k x"]
 
 
 def test_a_key_that_is_left_alone_is_not_removed_either() -> None:

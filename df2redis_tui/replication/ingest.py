@@ -10,6 +10,7 @@ from typing import Protocol
 import anyio
 import anyio.lowlevel
 
+from df2redis_tui.dragonfly.dumps import in_parts
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.dragonfly.journal import JournalDecoder
 from df2redis_tui.dragonfly.rdb.stream import SnapshotDecoder
@@ -312,7 +313,8 @@ class Ingest:
                 self._translate.expiry.cancel(0 if self._translate.caps.cluster else db, key)
                 await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
             else:
-                await self._values([value], arrived, again=True)
+                for part in in_parts(value, self.flow):
+                    await self._values(part, arrived, again=True)
             self._stats.rereads += 1
 
     async def _write_due_expiries(self) -> None:

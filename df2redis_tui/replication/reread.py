@@ -39,6 +39,7 @@ class Wanted:
     value: Value | None = None
     dropped: int = -1  # LSN of the newest record that was dropped for it
     tries: int = 0
+    large: bool = False  # it waits until all others have been asked for
     not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the others
 
     @property

@@ -107,6 +107,8 @@ MEMBERS_MOST = 1_000  # of a set, that one command names
 class OpenKeys(Protocol):
     """What a resume has to read again (`Rereads`)."""
 
+    fresh: list[Key]  # of what was added
+
     def open_keys(self) -> list[Key]: ...
 
     def changes(self) -> tuple[list[Key], list[Key]]:
@@ -186,6 +188,15 @@ class FlowLedger:
             self._named = True
             return self.all_named()
         return [*self._each(b"SADD", added), *self._each(b"SREM", removed)]
+
+    def name_now(self) -> list[bytes]:
+        """Commands that name what was added since, to be sent at once beside the batches: those in flight do not name
+        it, and nobody knows when the next one comes, which names it again."""
+        if self.rereads is None or not self.rereads.fresh:
+            return []
+        fresh = list(self.rereads.fresh)
+        self.rereads.fresh.clear()
+        return self._each(b"SADD", fresh)
 
     def name_all(self) -> None:
         """What the set on the target holds is not known."""

@@ -14,6 +14,7 @@ from df2redis_tui.replication.targets import count_refusals
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 0.5
+NAME_EVERY = 0.02
 
 
 async def keep_checkpoints(job: JobState) -> None:
@@ -26,6 +27,21 @@ async def keep_checkpoints(job: JobState) -> None:
         except TargetLost as lost:
             log.info("No checkpoint", extra={"fields": {"reason": str(lost)}})
             await anyio.sleep(CHECKPOINT_EVERY)
+
+
+async def name_rereads(job: JobState) -> None:
+    """Where checkpoints travel with the batches: note at once which keys came in doubt when a batch was confirmed. The
+    checkpoints of those behind it are under way and do not say so. As long as the run lasts."""
+    while job.settings.exactly_once and not job.target.periodic_checkpoints:
+        await anyio.sleep(NAME_EVERY)
+        wires = [
+            wire for state in job.flows if state.ledger and state.cut_confirmed for wire in state.ledger.name_now()
+        ]
+        if wires:
+            try:
+                await job.target.pipeline(wires)
+            except TargetLost as lost:
+                log.debug("keys to be read again: %s", lost)
 
 
 async def write_checkpoints(job: JobState) -> None:

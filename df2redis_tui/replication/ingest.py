@@ -10,6 +10,7 @@ from typing import Protocol
 import anyio
 import anyio.lowlevel
 
+from df2redis_tui.dragonfly.dumps import in_parts
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.dragonfly.journal import JournalDecoder
 from df2redis_tui.dragonfly.rdb.stream import SnapshotDecoder
@@ -315,7 +316,8 @@ class Ingest:
                 gone.kinds = {REREAD: 1}
                 await self._deliver(gone)
             else:
-                await self._values([value], arrived, again=True)
+                for part in in_parts(value, self.flow):
+                    await self._values(part, arrived, again=True)
 
     async def _write_due_expiries(self) -> None:
         """Hold what will end soon; once the FLOW has caught up, write the true times that are due (§4.8)."""

@@ -12,7 +12,7 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.cleanup import clean_up
 from df2redis_tui.replication.drain import end_session, settle
-from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, write_checkpoints
+from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, name_rereads, write_checkpoints
 from df2redis_tui.replication.global_commands import globally
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
@@ -45,6 +45,7 @@ async def run(job: JobState) -> None:
             tasks.start_soon(job.guarded, lambda: _keep_lease(job))
             tasks.start_soon(keep_mirror, job)
             tasks.start_soon(job.guarded, lambda: keep_checkpoints(job))
+            tasks.start_soon(job.guarded, lambda: name_rereads(job))
             await _sessions(job)
             job.set_phase(Phase.DRAINING)
             await settle(job)

@@ -39,6 +39,7 @@ class Wanted:
     value: Value | None = None
     dropped: int = -1  # LSN of the newest record that was dropped for it
     tries: int = 0
+    large: bool = False  # it waits until all others have been asked for
     not_before: float = 0.0  # monotonic; one that changes all the time must not hold up the others
     gone: bool = False  # nothing is read: it is removed from the target
 
@@ -58,6 +59,7 @@ class Rereads:
         self.done = 0  # values written
         self.left_out = 0  # doubts that there was no room for
         self.wake = Signal()
+        self.fresh: list[Key] = []  # that `changes` has not told of, for who wants to note them at once
         self.held = 0  # bytes of values that wait for their positions
         self.held_most = HELD_MOST // flows
         self._open_most = OPEN_MOST // flows
@@ -96,6 +98,7 @@ class Rereads:
             if wanted is None:
                 self._open[key] = self._waiting[key] = Wanted(key, reason, dropped=-1 if lsn is None else lsn)
                 self._changed[key] = None
+                self.fresh.append(key)
                 self.wake.set()
             elif lsn is not None:
                 self._drops(wanted, lsn)
@@ -178,6 +181,7 @@ class Rereads:
     def changes(self) -> tuple[list[Key], list[Key]]:
         """Keys that have become `open_keys` since the last call, and those that no longer are."""
         changed, self._changed = self._changed, {}
+        self.fresh.clear()
         added = [key for key in changed if key in self._open or key in self._written]
         return added, [key for key in changed if key not in self._open and key not in self._written]
 

@@ -94,6 +94,10 @@ class Rereading:
         self._ration -= len(some)
         try:
             sizes = await self._reader.sizes([wanted.key for wanted in some])
+            if later := self._large(some, sizes):
+                self._rereads.postpone(later, 0.0)
+                kept = [(w, size) for w, size in zip(some, sizes, strict=True) if w not in later]
+                some, sizes = [w for w, _ in kept], [size for _, size in kept]
             for group, size in _groups(some, sizes):
                 await self._group(group, size)
                 if self._rereads.held >= self._rereads.held_most:
@@ -109,6 +113,15 @@ class Rereading:
             )
             self._rereads.postpone(some, time.monotonic() + pause)
             await anyio.sleep(pause)
+
+    def _large(self, some: list[Wanted], sizes: list[int | None]) -> list[Wanted]:
+        """Those that the smaller ones should not have to wait for."""
+        if self._rereads.count == 1:
+            return []
+        found = [w for w, size in zip(some, sizes, strict=True) if not w.large and (size or 0) > TOGETHER_BYTES]
+        for wanted in found:
+            wanted.large = True
+        return found
 
     async def _group(self, group: list[Wanted], size: int) -> None:
         patience = PATIENCE * 2.0 ** min(self._failures, 6)
@@ -127,12 +140,14 @@ class Rereading:
 
 
 def _groups(some: list[Wanted], sizes: list[int | None]) -> Iterator[tuple[list[Wanted], int]]:
-    """Keys whose values are small together, and how large those are. One whose size is not known comes alone."""
+    """Keys whose values are small together, and how large those are; then, each alone, large ones and those whose size
+    is not known."""
     group: list[Wanted] = []
+    alone: list[tuple[Wanted, int]] = []
     total = 0
     for wanted, size in zip(some, sizes, strict=True):
         if size is None or size > TOGETHER_BYTES:
-            yield [wanted], size or 0
+            alone.append((wanted, size or 0))
             continue
         if total + size > TOGETHER_BYTES:
             yield group, total
@@ -141,3 +156,5 @@ def _groups(some: list[Wanted], sizes: list[int | None]) -> Iterator[tuple[list[
         total += size
     if group:
         yield group, total
+    for wanted, size in alone:
+        yield [wanted], size

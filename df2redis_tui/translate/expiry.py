@@ -55,6 +55,7 @@ class DeferredExpiry:
         self._budget = budget or ExpiryBudget()
         # db → key → true time << 16 | seconds by which the target's is later: one small int per key
         self._keys: dict[int, dict[bytes, int]] = {}
+        self._before: int | None = None
         self.with_fields: dict[tuple[int, bytes], None] = {}  # the newest hashes whose fields got a TTL
 
     def fields_expire(self, db: int, key: bytes) -> None:
@@ -70,7 +71,8 @@ class DeferredExpiry:
 
     def ends_at(self, db: int, key: bytes) -> int | None:
         """When the target ends this key, as it was last written, or a little before; None when nothing is known."""
-        known = self._keys.get(db, {}).get(key)
+        keys = self._keys.get(db)
+        known = keys.get(key) if keys is not None else None
         return _ends(known) if known is not None else None
 
     def is_held(self, db: int, key: bytes) -> bool:
@@ -83,20 +85,33 @@ class DeferredExpiry:
         keys = self._keys.get(db)
         if keys is None:
             keys = self._keys[db] = {}
-        near = expire_ms - now_ms <= AHEAD_MS - HOLD_MS + hold
-        ends = (expire_ms if expire_ms > now_ms else now_ms) + hold if near else expire_ms
-        if key not in keys:
+        ahead = expire_ms - now_ms
+        near = ahead <= AHEAD_MS - HOLD_MS + hold
+        if not near:
+            ends, packed = expire_ms, expire_ms << _BITS
+        elif ahead > 0:
+            ends = expire_ms + hold
+            packed = expire_ms << _BITS | min(_SECONDS_MOST, hold // 1000)
+        else:
+            ends = now_ms + hold
+            packed = expire_ms << _BITS | min(_SECONDS_MOST, (ends - expire_ms) // 1000)
+        self._before = keys.get(key)
+        if self._before is None:
             budget = self._budget
             used = budget.used + ENTRY_BYTES + len(key)
             if used > (budget.limit if near else budget.limit // 2):
-                if expire_ms - now_ms > AHEAD_MS + (hold - HOLD_MS) // 5:
+                if ahead > AHEAD_MS + (hold - HOLD_MS) // 5:
                     return expire_ms  # near only by a wide measure of the lag
                 self.unremembered += 1
                 return ends
             budget.used = used
             self.count += 1
-        keys[key] = _packed(expire_ms, ends)
+        keys[key] = packed
         return ends
+
+    def ended_at(self) -> int | None:
+        """`ends_at` of the key that `effective` was last asked about, as it was before."""
+        return _ends(self._before) if self._before is not None else None
 
     def cancel(self, db: int, key: bytes) -> None:
         """The key was removed, overwritten without its TTL, or persisted."""
@@ -137,7 +152,7 @@ class DeferredExpiry:
             if first < known < last and not known & _MASK
         ]
         for db, key, ends in found:
-            self._keys[db][key] = _packed(ends - hold, ends)
+            self._keys[db][key] = (ends - hold) << _BITS | min(_SECONDS_MOST, hold // 1000)
         return found
 
     def due(self, now_ms: int) -> list[tuple[int, bytes, int]]:
@@ -171,10 +186,6 @@ class DeferredExpiry:
                     if known & _MASK not in (0, _ENDED):
                         found.append((db, key, known >> _BITS))
         return found
-
-
-def _packed(expire_ms: int, ends: int) -> int:
-    return expire_ms << _BITS | min(_SECONDS_MOST, (ends - expire_ms) // 1000)
 
 
 def _ends(known: int) -> int:

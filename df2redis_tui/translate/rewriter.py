@@ -271,11 +271,20 @@ class Rewriter:
     def expire_at(self, key: bytes, expire_ms: int) -> int:
         return self.expiry.effective(self.expiry_db, key, expire_ms, self.now_ms, self.grace_ms)
 
+    def renew_at(self, key: bytes, expire_ms: int) -> int:
+        """As `expire_at`, of a key that the target has to have."""
+        ends = self.expiry.effective(self.expiry_db, key, expire_ms, self.now_ms, self.grace_ms)
+        before = self.expiry.ended_at()
+        if before is not None and before - self.now_ms < LATE_MS:
+            self.ends_ms = before
+        return ends
+
     def needs(self, *keys: bytes) -> None:
         """The record's commands do what it did only where the target still has these keys, or never had them."""
         if self.expiry.count:
+            ends_at, db = self.expiry.ends_at, self.expiry_db
             for key in keys:
-                ends = self.expiry.ends_at(self.expiry_db, key)
+                ends = ends_at(db, key)
                 if ends is not None and ends - self.now_ms < LATE_MS and (not self.ends_ms or ends < self.ends_ms):
                     self.ends_ms = ends
 

@@ -218,6 +218,46 @@ def alive_of(it: Trial, names: list[str]) -> int:
 
 
 @both_targets
+def test_killed_while_many_keys_wait_to_be_read_again(trial: Begin) -> None:
+    """While the copy lags they are read slowly; the next run has to know of all that are left."""
+    it = trial(rate=100, flushes=False)
+    it.start("--rate-limit", "1200")
+    names = [f"session:{number}" for number in range(900)]
+    with it.source.client(0) as client, client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.set(name, "v", px=600_000)
+        pipe.execute()
+        it.source.wait_level()
+        for server in it.target.servers:
+            with server.client() as target:
+                for name in target.keys("session:*"):  # as if it had been their time
+                    target.delete(name)
+        for name in names:
+            pipe.pexpire(name, 500_000)
+        for number in range(9_000):
+            pipe.incr(f"other:{number % 50}")
+        pipe.execute()
+        wait_until(lambda: open_rereads(it) + alive_of(it, names) >= len(names))
+        it.kill()
+        assert open_rereads(it) > 300
+        it.start()
+        it.source.wait_level()
+        wait_until(lambda: alive_of(it, names) == len(names))
+    it.finish()
+    it.assert_resumed()
+
+
+def open_rereads(it: Trial) -> int:
+    """How many keys the checkpoints on the target name as to be read again."""
+    count = 0
+    for server in it.target.servers:
+        with server.client() as client:
+            for name in client.keys("df2redis:*rereads:*"):
+                count += client.scard(name)
+    return count
+
+
+@both_targets
 def test_fields_that_expire_on_a_target_that_stands_still_are_read_again(trial: Begin) -> None:
     """A field that is counted up in its last moment would begin anew, and never end."""
     it = trial(rate=100, flushes=False)

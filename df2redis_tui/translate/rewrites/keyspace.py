@@ -51,8 +51,7 @@ def expire(to: Rewriter, args: Args) -> None:
     if len(args) == 3 and to.quirks.getex_expires and -to.grace_ms - PAST_MS < expire_ms - to.now_ms < SKEW_MS:
         to.reread((key,), "a GETEX may have been journalled as an expiry")
     elif len(args) == 3:
-        to.needs(key)
-        to.emit(key, (b"PEXPIREAT", key, b"%d" % to.expire_at(key, expire_ms)), False)
+        to.emit(key, (b"PEXPIREAT", key, b"%d" % to.renew_at(key, expire_ms)), False)
     elif to.caps.conditional_expire and not to.expiry.is_held(to.expiry_db, key):
         to.forget_expiry(key)
         to.emit(key, (b"PEXPIREAT", key, b"%d" % expire_ms, *args[3:]), True)

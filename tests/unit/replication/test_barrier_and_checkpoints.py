@@ -87,6 +87,7 @@ class Open:
         self.keys: set[Key] = set()
         self.added: list[Key] = []
         self.removed: list[Key] = []
+        self.fresh: list[Key] = []
 
     def open_keys(self) -> list[Key]:
         return sorted(self.keys)
@@ -114,6 +115,9 @@ def test_keys_to_be_read_again_are_written_as_they_change_and_all_of_them_once_s
     assert sent() == []
     rereads.added, rereads.removed = [(0, b"c")], [(0, b"a")]
     assert sent() == [[b"SADD", name, b"0:c"], [b"SREM", name, b"0:a"]]
+    rereads.fresh = [(0, b"d")]
+    assert [decode_command(wire) for wire in ledger.name_now()] == [[b"SADD", name, b"0:d"]]
+    assert ledger.name_now() == []
     rereads.removed = [(0, b"a")]
     ledger.name_all()
     assert sent() == whole

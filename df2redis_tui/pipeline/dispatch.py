@@ -76,6 +76,7 @@ class Dispatcher:
         self.holds_batch = False  # gathered, not sent yet
         self.held = 0  # commands of that batch
         self.void = False
+        self._rate_wait: anyio.CancelScope | None = None
         self.before_dispatch: Callable[[Batch], Awaitable[None]] | None = None
         self._writer = writer
         self._gate = gate
@@ -103,6 +104,8 @@ class Dispatcher:
         self.void = True
         self.channel.clear()
         self.accumulator.clear()
+        if self._rate_wait is not None:
+            self._rate_wait.cancel()
         self.wake.set()
 
     def confirmed(self, batch: Batch) -> None:
@@ -128,7 +131,8 @@ class Dispatcher:
             self._databases |= unknown
         if self.before_dispatch is not None:
             await self.before_dispatch(batch)
-        await self._rate.passed(batch.entries, self._wait_for_rate)
+        with anyio.CancelScope() as self._rate_wait:
+            await self._rate.passed(batch.entries, self._wait_for_rate)
         self.rate_limited = False
         while not self.void:
             await self._gate.passed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.telemetry.snapshot import Confirmed
+from df2redis_tui.telemetry.verdict import Ending
 
 
 def confirmed(job: JobState) -> Confirmed:
@@ -19,6 +20,18 @@ def confirmed(job: JobState) -> Confirmed:
         rereads_waiting=sum(state.rereads_waiting() for state in flows),
         clean_up_due=job.noted.clean_up_due or job.noted.cleaning,
         unverified=sum(state.stats.unverified for state in flows),
+    )
+
+
+def ending(job: JobState) -> Ending:
+    """What else the verdict needs, but for an error."""
+    return Ending(
+        cut_short=job.hurry,
+        dead_letters=job.dead_letters.count,
+        dead_letter_file=str(job.dead_letters.path),
+        spares=job.spared is not None,
+        full_sync_begun=job.full_sync_begun,
+        checkpoints=job.settings.exactly_once,
     )
 
 

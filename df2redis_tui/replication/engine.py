@@ -15,7 +15,7 @@ import anyio.from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from df2redis_tui.errors import Df2RedisError, NotCopied, printable
-from df2redis_tui.replication.confirmed import confirmed
+from df2redis_tui.replication.confirmed import confirmed, ending
 from df2redis_tui.replication.handle import TuneChange, TuneRequest
 from df2redis_tui.replication.job import run
 from df2redis_tui.replication.job_state import JobState
@@ -24,7 +24,7 @@ from df2redis_tui.replication.outcome import significant
 from df2redis_tui.replication.tuning import tune
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Outcome, Phase
-from df2redis_tui.telemetry.verdict import EXIT_OF, Ending, judge
+from df2redis_tui.telemetry.verdict import EXIT_OF, judge
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -120,7 +120,13 @@ class Engine:
         elif error is not None:
             log.error("unexpected error", exc_info=error)
             failure = f"unexpected {type(error).__name__}: the log has the details"
-        outcome = judge(confirmed(job), self._ending(error))
+        end = dataclasses.replace(
+            ending(job),
+            failed=error is not None,
+            refused=isinstance(error, NotCopied),
+            advice=self._hint(error) if isinstance(error, Df2RedisError) else "",
+        )
+        outcome = judge(confirmed(job), end)
         code = EXIT_OF.get(outcome.verdict, EXIT_DEFECT)
         if error is not None:
             code = error.exit_code if isinstance(error, Df2RedisError) else EXIT_DEFECT
@@ -136,19 +142,6 @@ class Engine:
             self._snapshot = dataclasses.replace(
                 last, phase=job.phase, phase_since=job.phase_since, outcome=outcome, exit_code=code, failure=failure
             )
-
-    def _ending(self, error: BaseException | None) -> Ending:
-        job = self._job
-        return Ending(
-            failed=error is not None,
-            refused=isinstance(error, NotCopied),
-            advice=self._hint(error) if isinstance(error, Df2RedisError) else "",
-            cut_short=job.hurry,
-            dead_letters=job.dead_letters.count,
-            dead_letter_file=str(job.dead_letters.path),
-            full_sync_begun=job.full_sync_begun,
-            checkpoints=job.settings.exactly_once,
-        )
 
     async def _main(self) -> None:
         try:

@@ -206,6 +206,7 @@ class JobState:
         return (
             self.noted.clean_up_due
             or self.noted.cleaning
+            or self.source_silent() > 0  # it may only be this process that stood still
             or any(state.unread() or state.nearly_read() for state in self.flows)
         )
 

@@ -10,7 +10,7 @@ import time
 import psutil
 
 from df2redis_tui.pipeline.knobs import FlowKnobs
-from df2redis_tui.replication.confirmed import confirmed
+from df2redis_tui.replication.confirmed import confirmed, ending
 from df2redis_tui.replication.flow_checkpoints import checkpoint_text
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_state import JobState
@@ -81,7 +81,7 @@ class Look:
         paused = job.gate.closed
         rss = self._process.memory_info().rss
         if outcome is None:
-            outcome = running(confirmed(job), job.dead_letters.count, str(job.dead_letters.path))
+            outcome = running(confirmed(job), ending(job))
         phase = Phase.PAUSED if paused and job.phase in (Phase.FULL_SYNC, Phase.STABLE_SYNC) else job.phase
         return EngineSnapshot(
             seq=self._seq,

@@ -271,12 +271,15 @@ class Report:
             if number
         ]
         lag = self.outcome.confirmed.records_behind
+        keys = f"{count(self.keys_copied)} in the full sync" + (f": {by_type}" if by_type else "")
+        if self.outcome.confirmed.snapshot and not any(name == Phase.FULL_SYNC for name, _ in self.phase_seconds):
+            keys = "those of an earlier run's full sync, which this one resumed"
         return [
             ("why", self.failure),
             ("next", self.hint),
             ("from", f"{clean(source)}, {self.flows} FLOWs" if self.flows else clean(source)),
             ("to", clean(target) + (" (cluster)" if self.cluster else "")),
-            ("keys", f"{count(self.keys_copied)} in the full sync" + (f": {by_type}" if by_type else "")),
+            ("keys", keys),
             ("read again", f"{count(self.rereads)} keys" if self.rereads else ""),
             ("entries", f"{count(self.entries)} confirmed, {rate(self.entries_per_second)} over the whole run"),
             ("bytes", f"{size(self.bytes_in)} read, {size(self.bytes_out)} written, {count(self.batches)} batches"),

@@ -21,6 +21,7 @@ AS_BEFORE: Final = "run the same command again: it begins where this run did"
 AGAIN_ANYHOW: Final = "run the same command again: it begins where it has to"
 GOES_ON: Final = "run the same command again: it goes on from the last checkpoint on the target"
 COMPARE: Final = "compare both sides, or copy again with a target that keeps up"
+SPARED: Final = "keys that the target held before (--on-existing skip)"
 NO_CHECKPOINTS: Final = f"{AGAIN} (--no-exactly-once keeps no checkpoints)"
 
 
@@ -35,29 +36,29 @@ class Ending:
     as_asked: bool = False  # it came to what --until or --mode asked for
     dead_letters: int = 0
     dead_letter_file: str = ""
+    spares: bool = False  # --on-existing skip, and there was something
     full_sync_begun: bool = False  # by this run: checkpoints of earlier ones are gone
     checkpoints: bool = True  # --exactly-once
 
 
-def running(confirmed: Confirmed, dead_letters: int, dead_letter_file: str) -> Outcome:
+def running(confirmed: Confirmed, so_far: Ending) -> Outcome:
     """The outcome of a run that has not ended."""
-    letters = _letters(dead_letters, dead_letter_file) or "none so far"
-    return Outcome(Verdict.RUNNING, "", letters, "", confirmed)
+    return Outcome(Verdict.RUNNING, "", _left_out(so_far) or "none so far", "", confirmed)
 
 
 def judge(confirmed: Confirmed, end: Ending) -> Outcome:
     """`end` and what was confirmed then, as a verdict."""
-    letters = _letters(end.dead_letters, end.dead_letter_file)
+    left_out = _left_out(end)
     missing = missing_text(confirmed)
     if end.failed:
         verdict, text = (Verdict.INCOMPLETE, "") if end.refused else (Verdict.FAILED, "")
         known = "all that was still to come" if end.refused else "not known: it failed before everything was confirmed"
-        return Outcome(verdict, text, _joined(letters, known), end.advice, confirmed)
+        return Outcome(verdict, text, _joined(left_out, known), end.advice, confirmed)
     if missing and end.cut_short and confirmed.commands_waiting:
         waiting = plural(confirmed.commands_waiting, "command")
         text = f"the drain ran out of time: {waiting} not confirmed, {missing}"
         known = f"not known: {waiting} were sent or read, and not confirmed"
-        return Outcome(Verdict.UNCONFIRMED, text, _joined(letters, known), _next(confirmed, end), confirmed)
+        return Outcome(Verdict.UNCONFIRMED, text, _joined(left_out, known), _next(confirmed, end), confirmed)
     if missing:
         known = f"{missing}, and what the source wrote since" if confirmed.records_behind else missing
         if not confirmed.snapshot:
@@ -65,15 +66,16 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
         elif confirmed.records_behind is None:
             known = "not known: the source was not followed at the end"
         text = f"interrupted: {missing}"
-        return Outcome(Verdict.INTERRUPTED, text, _joined(letters, known), _next(confirmed, end), confirmed)
+        return Outcome(Verdict.INTERRUPTED, text, _joined(left_out, known), _next(confirmed, end), confirmed)
     doubtful = _doubtful(confirmed)
     if end.dead_letters:
         text = f"{end.dead_letters:,} of the keys or commands could not be copied"
-        known = _joined(letters, doubtful) if doubtful else letters
+        known = _joined(left_out, doubtful) if doubtful else left_out
         return Outcome(Verdict.INCOMPLETE, text, known, f"they are listed in {end.dead_letter_file}", confirmed)
     if doubtful:
-        return Outcome(Verdict.INCOMPLETE, doubtful, f"not known: {doubtful}", COMPARE, confirmed)
-    return Outcome(Verdict.COMPLETE, "everything was copied", "none", "", confirmed)
+        return Outcome(Verdict.INCOMPLETE, doubtful, _joined(left_out, f"not known: {doubtful}"), COMPARE, confirmed)
+    text = f"everything was copied but {SPARED}" if end.spares else "everything was copied"
+    return Outcome(Verdict.COMPLETE, text, left_out or "none", "", confirmed)
 
 
 def left_behind(confirmed: Confirmed) -> Outcome:
@@ -121,9 +123,10 @@ def _next(confirmed: Confirmed, end: Ending) -> str:
     return GOES_ON if end.checkpoints else NO_CHECKPOINTS
 
 
-def _letters(number: int, file: str) -> str:
-    return f"{number:,} in {file}" if number else ""
+def _left_out(end: Ending) -> str:
+    letters = f"{end.dead_letters:,} in {end.dead_letter_file}" if end.dead_letters else ""
+    return _joined(letters, SPARED) if end.spares else letters
 
 
-def _joined(letters: str, known: str) -> str:
-    return f"{letters}, and {known}" if letters else known
+def _joined(left_out: str, known: str) -> str:
+    return f"{left_out}, and {known}" if left_out else known

@@ -112,7 +112,7 @@ def test_the_verdict_is_the_snapshots_whatever_the_exit_code() -> None:
 
 
 def test_nothing_is_promised_while_it_runs() -> None:
-    report = Report.of(ended(None, phase=Phase.FULL_SYNC, outcome=running(ALL, 0, FILE)))
+    report = Report.of(ended(None, phase=Phase.FULL_SYNC, outcome=running(ALL, Ending())))
     assert report.verdict is Verdict.RUNNING
     assert "none so far" in report.as_text(80)
 

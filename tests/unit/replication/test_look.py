@@ -149,6 +149,32 @@ def test_a_source_that_is_lost_or_silent_is_not_healthy() -> None:
     assert "the source is lost" in bench.snap().health_reason
 
 
+@pytest.mark.parametrize(
+    ("change", "followed"),
+    [
+        ({}, True),
+        ({"source_connected": False}, False),
+        ({"source_heard_at": -1_000.0}, False),
+        ({"session_phase": Phase.CONNECTING}, False),
+    ],
+    ids=["following", "lost", "silent", "between two sessions"],
+)
+def test_records_are_known_only_where_the_source_was_followed(change: dict[str, object], followed: bool) -> None:
+    bench = Bench()
+    bench.session_at(Phase.STABLE_SYNC)
+    bench.confirm(0, 1, 2, 3)
+    bench.job.source_connected = True
+    for name, value in change.items():
+        setattr(bench.job, name, value)
+    bench.job._stop_now()
+    assert bench.snap().outcome.confirmed.records_behind == (0 if followed else None)
+    bench.job.flows[1].stats.lsn_source = 43
+    bench.job.flows[2].stats.lsn_received = 8
+    assert bench.snap().outcome.confirmed.records_behind == (42 + 7 if followed else None)
+    bench.job.complete = True  # lag 0 for a second: what came since is not asked for
+    assert bench.snap().outcome.confirmed.records_behind == 7
+
+
 def test_nothing_is_ready_to_be_cut_over_while_the_target_does_not_answer() -> None:
     bench = Bench()
     bench.session_at(Phase.STABLE_SYNC)

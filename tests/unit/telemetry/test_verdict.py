@@ -34,6 +34,12 @@ def but(**changes: object) -> Confirmed:
     [
         (WHOLE, Ending(), Verdict.COMPLETE, "everything was copied"),
         (WHOLE, Ending(cut_short=True), Verdict.COMPLETE, "everything was copied"),
+        (
+            WHOLE,
+            Ending(spares=True),
+            Verdict.COMPLETE,
+            "everything was copied but keys that the target held before (--on-existing skip)",
+        ),
         (WHOLE, LETTERS, Verdict.INCOMPLETE, "3 of the keys or commands could not be copied"),
         (IN_FULL_SYNC, Ending(), Verdict.INTERRUPTED, "interrupted: 14,001 of ~30,203 keys"),
         (
@@ -111,6 +117,7 @@ def test_whatever_is_missing_is_never_complete(field: str) -> None:
     [
         (WHOLE, Ending(), "none"),
         (WHOLE, LETTERS, "3 in d.jsonl"),
+        (WHOLE, Ending(spares=True), "keys that the target held before (--on-existing skip)"),
         (IN_FULL_SYNC, LETTERS, "3 in d.jsonl, and not known: the full sync had not ended"),
         (but(records_behind=9), Ending(), "9 records behind, and what the source wrote since"),
         (but(records_behind=None), Ending(), "not known: the source was not followed at the end"),

@@ -23,7 +23,7 @@ Enter = Callable[[bytes, bytes], bool]
 
 
 def write_large(to: Rewriter, args: Args, enter: Enter, record: Callable[[Args], None]) -> Iterator[Item]:
-    """The items of one record, all but the last block, which is the open one. They don't move the FLOW.
+    """The items of one record, but for what is left in `to.ready` and the open block. They don't move the FLOW.
 
     `enter` finds the target's database of a key; `record` translates a record of ordinary size.
     """
@@ -66,6 +66,7 @@ def _set(to: Rewriter, args: Args, enter: Enter, record: Callable[[Args], None])
         expire_ms = absolute_ms(options[0].upper(), options[1], to.now_ms) if len(options) > 1 else 0
         if expire_ms:
             to.emit(key, (b"PEXPIREAT", key, b"%d" % to.expire_at(key, expire_ms)), False)
+            to.stand()
 
 
 def _pieces(to: Rewriter, key: bytes, value: bytes, offset: int, begin: int) -> Iterator[Item]:

@@ -168,8 +168,12 @@ class Rewriter:
         self.block = self.new_block(block.db)
 
     def stand(self) -> None:
-        """End the block without moving the FLOW: more of the same record follows."""
+        """End the block without moving the FLOW: more of the same record follows.
+
+        Its commands bear no LSN: each of them alone says nothing of the record, and its time is not a change of one.
+        """
         block = self.block
+        block.lsns = None
         if not self.any_once:
             block.once = None
         self.ready.append(block)

@@ -20,19 +20,34 @@ from tests.support.servers import Server, available_targets, start_server
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 
+def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 class Pair:
     """A master and its replica behind a proxy, which is the name of the master."""
 
     def __init__(self, stack: ExitStack) -> None:
         kind = available_targets()[0]
-        self.first: Server = stack.enter_context(start_server(kind))
-        self.second: Server = stack.enter_context(start_server(kind))
+        options = ["--repl-diskless-sync-delay", "0"]
+        self.first: Server = stack.enter_context(start_server(kind, options=options))
+        self.second: Server = stack.enter_context(start_server(kind, options=options))
         self.second.client().replicaof("127.0.0.1", self.first.port)
+        assert eventually(lambda: self.second.client().info("replication")["master_link_status"] == "up")
         self.proxy = stack.enter_context(Proxy(self.first.port))
 
     def demote_first(self) -> None:
         """The replica gets all of it, then they change roles. Connections to the first one stay open."""
-        self.first.client().execute_command("WAIT", 1, 10_000)
+        with self.first.client() as client:
+            client.set("last", 1)
+            assert client.execute_command("WAIT", 1, 10_000) == 1
+            client.delete("last")
+            assert client.execute_command("WAIT", 1, 10_000) == 1
         self.second.client().execute_command("REPLICAOF", "NO", "ONE")
         self.first.client().replicaof("127.0.0.1", self.second.port)
 
@@ -72,15 +87,6 @@ def started(source: FaultSource, pair: Pair, directory: Path, *more: str) -> Pro
     return program
 
 
-def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 @pytest.mark.parametrize("more", [(), ("--no-exactly-once",)], ids=["exactly once", "plain"])
 def test_it_goes_on_with_what_the_name_stands_for_now(
     source: FaultSource, pair: Pair, tmp_path: Path, more: tuple[str, ...]
@@ -94,7 +100,8 @@ def test_it_goes_on_with_what_the_name_stands_for_now(
             raise AssertionError(program.output()[-3000:]) from None
         program.signal(signal.SIGTERM)
         assert program.wait(40) == 143
-        assert source.compare(Endpoint((("127.0.0.1", pair.second.port),))).same
+        compared = source.compare(Endpoint((("127.0.0.1", pair.second.port),)))
+        assert compared.same, f"{compared}\n{program.log()[-6000:]}"
         assert source.full_syncs == 1
 
 

@@ -1,0 +1,37 @@
+"""Random writes of every family, with TTLs and in several databases, while the full sync runs and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from df2redis_tui.demo.children import Child
+from tests.real.copying import Copying
+from tests.real.sources import SourceServer
+from tests.real.targets import Target
+from tests.support.real_source import all_of_it
+
+pytestmark = [pytest.mark.real, pytest.mark.every_combination]
+
+
+def test_load(
+    source: SourceServer, real_target: Target, copying: Callable[..., Copying], request: pytest.FixtureRequest
+) -> None:
+    full = all_of_it(request.config)
+    databases = (0,) if real_target.cluster else (0, 1)
+    arguments = ["--port", source.port, "--keys", 40_000 if full else 8_000, "--rate", 3_000 if full else 1_500]
+    arguments += ["--dbs", ",".join(map(str, databases)), "--seed", 7 + source.flows]
+    writer = Child("df2redis_tui.demo.writer", [str(a) for a in arguments])
+    try:
+        writer.read()  # filled
+        copy = copying("--member-ttl", "drop")
+        copy.start()
+        copy.wait_stable()
+        time.sleep(12 if full else 4)
+        writer.say_stop()
+        assert int(str(writer.read()["written"])) > 1_000
+    finally:
+        writer.end()
+    copy.finish(least=5_000)

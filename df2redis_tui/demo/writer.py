@@ -208,7 +208,7 @@ class Writer:
                 pipe.zunionstore("demo:union", ["demo:ranks:1", "demo:ranks:2"])
                 pipe.zadd(f"demo:ranks:{self._rng.randrange(1, 3)}", {f"m{self._rng.randrange(40)}": 3})
             case 3:
-                pipe.bitop("OR", self._key("str"), self._key("str"), self._key("str"))
+                pipe.bitop("OR", self._key("bits"), self._key("str"), self._key("str"))  # Dragonfly keeps the TTL of the first
             case 4:
                 pipe.rpoplpush(self._key("list"), self._key("list"))
 
@@ -216,7 +216,7 @@ class Writer:
         if self._rng.random() < 0.8:
             pipe.pfadd(self._key("hll"), self._rng.randrange(1 << 30))
         else:
-            pipe.pfmerge(self._key("hll"), self._key("hll"), self._key("hll"))
+            pipe.pfmerge(self._key("merged"), self._key("hll"), self._key("hll"))  # nor may this one have a TTL
 
 
 async def write(port: int, rate: float, seed: int, keys: int, dbs: Sequence[int], stop: asyncio.Event) -> int:

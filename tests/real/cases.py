@@ -17,6 +17,7 @@ NO_MODULE = "the look-alike's server has no such module"
 
 # Why a key is not on the target, or not as on the source.
 MERGED_COPIES = "PFMERGE leaves a copy of the destination in the shards of its sources, which the snapshot brings too"
+KEPT_TTL = "the source keeps the destination's TTL, and journals a SET without one"
 GROUPS_MOVED = "RENAME to another shard makes the unknown count of a group 0 on the source only"
 NOT_CARRIED_OVER = "nothing of the kind in Redis"  # the program says so in a dead letter
 
@@ -53,6 +54,7 @@ STRINGS = (
     case("bits", "SETBIT @a 7 1; SETBIT @a 100 1; BITFIELD @b SET u8 0 200; BITFIELD @b INCRBY u8 0 5"),
     case("bitfield-overflow", "BITFIELD @a SET u8 0 200; BITFIELD @a OVERFLOW SAT INCRBY u8 0 100"),
     case("bitop", "SET @a abc; SET @b 123; BITOP AND @c @a @b; BITOP OR @d @a @b; BITOP XOR @e @a @b; BITOP NOT @f @a"),
+    case("bitop-ttl", "SET @a x EX 1000; SET @b y; BITOP OR @a @b @b", excused={"a": KEPT_TTL}),
     case("bitop-empty", "SET @c x; BITOP AND @c @nothing @nothing2"),
     case("incr", "INCR @a; INCRBY @a 10; DECR @a; DECRBY @a 3; SET @b 9000000000; INCRBY @b 1"),
     case("incrbyfloat", "INCRBYFLOAT @a 0.1; INCRBYFLOAT @a 0.2; SET @b 1e20; INCRBYFLOAT @b 1e21; INCRBYFLOAT @a -5"),
@@ -131,6 +133,7 @@ SORTED_SETS = (
 SKETCHES = (
     case("pfadd", "PFADD @a 1 2 3 4; PFADD @a 5"),
     case("pfmerge", "PFADD @a 1 2 3; PFADD @b 3 4 5; PFMERGE @c @a @b; PFADD @c 77; PFMERGE @a @b", excused={"c": MERGED_COPIES, "a": MERGED_COPIES}),
+    case("pfmerge-ttl", "PFADD @a 1; EXPIRE @a 1000; PFMERGE @a @b", excused={"a": KEPT_TTL}),
 )
 
 STREAMS = (

@@ -13,6 +13,12 @@ from tests.real.sources import SourceServer
 from tests.real.targets import Target
 from tests.support.real_source import all_of_it
 
+# Defects of Dragonfly itself: beginning of a key → beginning of the difference.
+EXCUSED = {
+    b"demo:merged:": "value",  # PFMERGE leaves copies in the shards of its sources, and the snapshot brings them too
+    b"demo:stream:": "entries read by",  # COPY and RENAME of a stream lose the count of a group
+}
+
 pytestmark = [pytest.mark.real, pytest.mark.every_combination]
 
 
@@ -34,4 +40,4 @@ def test_load(
         assert int(str(writer.read()["written"])) > 1_000
     finally:
         writer.end()
-    copy.finish(least=5_000)
+    copy.finish(least=5_000, excused=EXCUSED if source.real else {})

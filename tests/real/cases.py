@@ -1,7 +1,7 @@
 """Every command that Dragonfly journals, as short stories: what a client sends, by the rows of the protocol's table.
 
-`@a` in a command is a key of the case, `DUMP(@a)` what DUMP says of it, `S(9)` and `MS(9)` are the time in 9 seconds. Each case runs several times under other names,
-so that its keys lie in one shard and in several.
+`@a` in a command is a key of the case, `DUMP(@a)` what DUMP says of it, `S(9)` and `MS(9)` the time in 9 seconds. Each
+case runs several times under other names, so that its keys lie in one shard and in several.
 """
 
 from __future__ import annotations
@@ -71,10 +71,17 @@ KEYS = (
     case("stick", "SET @a 1; STICK @a; SET @b 1 EX 1000; STICK @b", lacking=DRAGONFLY_ONLY),
     case("move", "SET @a 1; MOVE @a 1; HSET @b f v; EXPIRE @b 1000; MOVE @b 5; SET @c 1; MOVE @nothing 1"),
     case("rename", "SET @a 1 EX 1000; RENAME @a @b; RPUSH @c 1 2; SET @d x; RENAME @c @d; SADD @e 1; RENAMENX @e @f"),
-    case("rename-stream", "XADD @a * f v; XGROUP CREATE @a g 0; RENAME @a @b; ZADD @c 1 x; RENAME @c @d", excused={"b": GROUPS_MOVED}),
+    case(
+        "rename-stream",
+        "XADD @a * f v; XGROUP CREATE @a g 0; RENAME @a @b; ZADD @c 1 x; RENAME @c @d",
+        excused={"b": GROUPS_MOVED},
+    ),
     case("rename-back", "SET @a 1; SET @b 2; RENAME @a @c; RENAME @b @a; RENAME @c @b; APPEND @a x; APPEND @b y"),
     case("copy", "RPUSH @a 1 2; EXPIRE @a 1000; COPY @a @b; HSET @c f v; SET @d x; COPY @c @d REPLACE"),
-    case("restore", "RPUSH @a 1 2 3; RESTORE @b 0 DUMP(@a); RESTORE @c MS(1000) DUMP(@a) ABSTTL; SET @d 1; RESTORE @d 0 DUMP(@a) REPLACE"),
+    case(
+        "restore",
+        "RPUSH @a 1 2 3; RESTORE @b 0 DUMP(@a); RESTORE @c MS(1000) DUMP(@a) ABSTTL; SET @d 1; RESTORE @d 0 DUMP(@a) REPLACE",
+    ),
     case("restore-zset", "ZADD @a 1.5 x 2 y; RESTORE @b 900000 DUMP(@a); HSET @c f v; RESTORE @d 0 DUMP(@c)"),
     case("sort-store", "RPUSH @a 3 1 2; SORT @a STORE @b", excused={"b": "SORT STORE over several shards is cut"}),
 )
@@ -132,7 +139,11 @@ SORTED_SETS = (
 
 SKETCHES = (
     case("pfadd", "PFADD @a 1 2 3 4; PFADD @a 5"),
-    case("pfmerge", "PFADD @a 1 2 3; PFADD @b 3 4 5; PFMERGE @c @a @b; PFADD @c 77; PFMERGE @a @b", excused={"c": MERGED_COPIES, "a": MERGED_COPIES}),
+    case(
+        "pfmerge",
+        "PFADD @a 1 2 3; PFADD @b 3 4 5; PFMERGE @c @a @b; PFADD @c 77; PFMERGE @a @b",
+        excused={"c": MERGED_COPIES, "a": MERGED_COPIES},
+    ),
     case("pfmerge-ttl", "PFADD @a 1; EXPIRE @a 1000; PFMERGE @a @b", excused={"a": KEPT_TTL}),
 )
 

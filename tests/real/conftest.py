@@ -10,27 +10,27 @@ import pytest
 
 from tests.real.copying import Copying
 from tests.real.sources import LookAlike, RealDragonfly, source_server
-from tests.real.targets import CLUSTER, Target, start_target, target_kinds
+from tests.real.targets import Target, start_target, target_kinds
 from tests.support.real_source import all_of_it, dragonfly_path
 
 THREADS = (3, 1, 8)
 
 
-def combinations(config: pytest.Config, *, many: bool) -> list[tuple[int, str]]:
-    """(threads, target) of a test; `many`: of one whose combinations all matter."""
+def combinations(config: pytest.Config, marker: pytest.Mark | None) -> list[tuple[int, str]]:
+    """(threads, target) of a test. `every_combination(short=N)`: all of them where the source is real, and with the
+    look-alike the first N targets; without it the first two where the source is real, else the first.
+    """
     kinds = target_kinds()
-    every = [(threads, kind) for threads in THREADS for kind in kinds]
-    if all_of_it(config) or (many and dragonfly_path(config)):
-        return every
-    if many:
-        return [(3, kind) for kind in kinds]
-    return [(3, kinds[0])] if not dragonfly_path(config) else [(3, kinds[0]), (3, CLUSTER)]
+    real = dragonfly_path(config) is not None
+    if all_of_it(config) or (marker and real):
+        return [(threads, kind) for threads in THREADS for kind in kinds]
+    count = 2 if real else marker.kwargs["short"] if marker else 1
+    return [(THREADS[0], kind) for kind in kinds[:count]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    many = metafunc.definition.get_closest_marker("every_combination") is not None
     if "pair" in metafunc.fixturenames:
-        pairs = combinations(metafunc.config, many=many)
+        pairs = combinations(metafunc.config, metafunc.definition.get_closest_marker("every_combination"))
         what = "dragonfly" if dragonfly_path(metafunc.config) else "look-alike"
         names = [f"{what}-{threads}-{kind}" for threads, kind in pairs]
         metafunc.parametrize("pair", pairs, ids=names, indirect=True, scope="module")
@@ -56,9 +56,7 @@ def real_target(pair: tuple[int, str]) -> Iterator[Target]:
 
 
 @pytest.fixture
-def copying(
-    source: RealDragonfly | LookAlike, real_target: Target, tmp_path: Path
-) -> Iterator[Callable[..., Copying]]:
+def copying(source: RealDragonfly | LookAlike, real_target: Target, tmp_path: Path) -> Iterator[Callable[..., Copying]]:
     """Make a copy between both, with further arguments; it ends with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda *arguments: stack.enter_context(Copying(source, real_target, tmp_path / "run", arguments))

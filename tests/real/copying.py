@@ -114,25 +114,32 @@ class Copying:
         assert "Traceback" not in said, said[-6000:]
         assert "LSN gap" not in said, said[-6000:]
 
-    def compare(self, *, patience: int = 10) -> Comparison:
-        """Every key. What was read again last may come a moment after the acknowledgement."""
-        for attempt in range(patience):
-            found = asyncio.run(
-                compare(
-                    self.source.endpoint,
-                    self.target.endpoint,
-                    dbs=(0,) if self.target.cluster else None,
-                    ignore_prefixes=(BOOKKEEPING,),
-                    tolerance=TOLERANCE,
-                    sample_limit=1_000,
-                )
-            )
-            if found.same or attempt == patience - 1:
-                break
-            time.sleep(0.5)
-        return found
+    def compare(self, *, patience: int = 3) -> Comparison:
+        """Every key. What is read again comes a moment after the acknowledgement: looks again until both sides are the
+        same, or the same keys have differed `patience` times in a row.
+        """
+        before: set[tuple[int, bytes]] = set()
+        unchanged = 0
+        while True:
+            found = self._compare()
+            differing = {(d.db, d.key) for d in found.samples}
+            unchanged = unchanged + 1 if differing == before or not before else 1
+            before = differing
+            if found.same or unchanged >= patience:
+                return found
 
-    def differences(self, *, patience: int = 10) -> list[Difference]:
+    def _compare(self) -> Comparison:
+        work = compare(
+            self.source.endpoint,
+            self.target.endpoint,
+            dbs=(0,) if self.target.cluster else None,
+            ignore_prefixes=(BOOKKEEPING,),
+            tolerance=TOLERANCE,
+            sample_limit=1_000,
+        )
+        return asyncio.run(work)
+
+    def differences(self, *, patience: int = 3) -> list[Difference]:
         """Those of `compare`, without HyperLogLogs that are the same in another form."""
         return [d for d in self.compare(patience=patience).samples if not self._same_sketch(d)]
 

@@ -45,8 +45,8 @@ class SourceServer(Protocol):
 
     def client(self, db: int = 0) -> redis.Redis: ...
 
-    def restart(self) -> None:
-        """A new process with the same data, and so another master id."""
+    def restart(self, *, empty: bool = False) -> None:
+        """A new process with the same data or none, and so another master id."""
 
     def fail_over(self) -> None:
         """A replica of it takes over and is reached behind `url` from then on."""
@@ -92,9 +92,10 @@ class RealDragonfly:
     def client(self, db: int = 0) -> redis.Redis:
         return redis.Redis("127.0.0.1", self._port, db=db, protocol=2)
 
-    def restart(self) -> None:
-        with self.client() as client:
-            client.execute_command("SAVE")
+    def restart(self, *, empty: bool = False) -> None:
+        if not empty:
+            with self.client() as client:
+                client.execute_command("SAVE")
         process = self._running.pop()
         process.kill()
         stop(process)
@@ -181,8 +182,13 @@ class LookAlike:
     def client(self, db: int = 0) -> redis.Redis:
         return self._source.client(db)
 
-    def restart(self) -> None:
-        self._source.run(self._source.look_alike.restart())
+    def restart(self, *, empty: bool = False) -> None:
+        restarting = self._source.begin(self._source.look_alike.restart(down=1.0))
+        if empty:
+            time.sleep(0.5)  # nobody is connected by now
+            with redis.Redis("127.0.0.1", self._source.look_alike.port_of_backend, protocol=2) as backend:
+                backend.flushall()
+        restarting.result(30)
 
     def fail_over(self) -> None:
         self._source.run(self._source.look_alike.fail_over())

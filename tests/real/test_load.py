@@ -19,15 +19,16 @@ EXCUSED = {
     b"demo:stream:": "entries read by",  # COPY and RENAME of a stream lose the count of a group
 }
 
-pytestmark = [pytest.mark.real, pytest.mark.every_combination]
+pytestmark = [pytest.mark.real, pytest.mark.every_combination(short=2)]
 
 
 def test_load(
     source: SourceServer, real_target: Target, copying: Callable[..., Copying], request: pytest.FixtureRequest
 ) -> None:
     full = all_of_it(request.config)
+    keys, rate, seconds = (40_000, 3_000, 12) if full else (8_000, 1_500, 4) if source.real else (4_000, 1_000, 2)
     databases = (0,) if real_target.cluster else (0, 1)
-    arguments = ["--port", source.port, "--keys", 40_000 if full else 8_000, "--rate", 3_000 if full else 1_500]
+    arguments = ["--port", source.port, "--keys", keys, "--rate", rate]
     arguments += ["--dbs", ",".join(map(str, databases)), "--seed", 7 + source.flows]
     writer = Child("df2redis_tui.demo.writer", [str(a) for a in arguments])
     try:
@@ -35,9 +36,9 @@ def test_load(
         copy = copying("--member-ttl", "drop")
         copy.start()
         copy.wait_stable()
-        time.sleep(12 if full else 4)
+        time.sleep(seconds)
         writer.say_stop()
-        assert int(str(writer.read()["written"])) > 1_000
+        assert int(str(writer.read()["written"])) > seconds * 300
     finally:
         writer.end()
-    copy.finish(least=5_000, excused=EXCUSED if source.real else {})
+    copy.finish(least=keys // 2, excused=EXCUSED if source.real else {})

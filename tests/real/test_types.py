@@ -13,7 +13,7 @@ from tests.real.copying import Copying
 from tests.real.sources import SourceServer
 from tests.real.targets import Target
 
-pytestmark = [pytest.mark.real, pytest.mark.every_combination]
+pytestmark = [pytest.mark.real, pytest.mark.every_combination(short=1)]
 
 Make = Callable[[Any, bytes], object]
 

@@ -10,7 +10,7 @@ import pytest
 
 OPTION = "--dragonfly"
 VARIABLE = "DRAGONFLY"
-NOT_TESTED = f"NOT TESTED on a real Dragonfly: {OPTION} PATH or {VARIABLE}=PATH names one; its look-alike took its place"
+NOT_TESTED = f"NOT TESTED on a real Dragonfly: {OPTION} PATH or {VARIABLE}=PATH names one; its look-alike stood in"
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -36,6 +36,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("pair", pairs, ids=names, indirect=True, scope="module")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if all_of_it(config) or dragonfly_path(config):
+        return
+    left_out = [item for item in items if item.get_closest_marker("real_or_full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="module")
 def pair(request: pytest.FixtureRequest) -> tuple[int, str]:
     """(threads of the source, kind of the target)."""

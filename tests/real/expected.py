@@ -12,6 +12,7 @@ WAITING: dict[str, str] = {
     "restarts-empty": "a source that comes back empty empties the target",
     "flush-leaves-others": "a flush removes keys that the copy does not own",
     "ended-early": "a run that ends before the snapshot is confirmed claims to be complete",
+    "restore-far": "RESTORE with a TTL beyond 2^28 - 1 seconds, which Dragonfly cuts to that",
     "rotate-ttl": _ROTATION,
     "rotate-ttl-blocking": _ROTATION,
     "lenient-incrby": _NUMBERS,

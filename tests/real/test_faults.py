@@ -49,7 +49,7 @@ def test_flushes(
 
 def test_kill_in_a_row_and_resume(source: SourceServer, copying: Callable[..., Copying], workload: Workload) -> None:
     copy = copying()
-    for _ in range(3 if source.real else 2):
+    for _ in range(3):
         copy.start()
         copy.wait_stable()
         time.sleep(0.5)

@@ -11,19 +11,26 @@ import pytest
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.processes import free_port
 from tests.support.program import Program, run_program
+from tests.support.real_source import NOT_TESTED, add_options, dragonfly_path, header
 from tests.support.servers import Server, available_targets, installed, start_server
 
 
-def pytest_report_header() -> list[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
     have, absent = installed()
     lines = [f"target servers: {', '.join(f'{s.kind} ({s.version})' for s in have.values()) or 'NONE'}"]
     lines += [f"NOT TESTED on {kind}: {reason}" for kind, reason in absent.items()]
-    return lines
+    return [*lines, header(config)]
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for kind, reason in installed()[1].items():
         terminalreporter.write_line(f"NOT TESTED on {kind}: {reason}", yellow=True, bold=True)
+    if dragonfly_path(config) is None:
+        terminalreporter.write_line(NOT_TESTED, yellow=True, bold=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -208,7 +208,8 @@ class Writer:
                 pipe.zunionstore("demo:union", ["demo:ranks:1", "demo:ranks:2"])
                 pipe.zadd(f"demo:ranks:{self._rng.randrange(1, 3)}", {f"m{self._rng.randrange(40)}": 3})
             case 3:
-                pipe.bitop("OR", self._key("str"), self._key("str"), self._key("str"))
+                # Dragonfly keeps the TTL of the destination, and journals a SET without it: this one never has any.
+                pipe.bitop("OR", self._key("bits"), self._key("str"), self._key("str"))
             case 4:
                 pipe.rpoplpush(self._key("list"), self._key("list"))
 
@@ -216,7 +217,8 @@ class Writer:
         if self._rng.random() < 0.8:
             pipe.pfadd(self._key("hll"), self._rng.randrange(1 << 30))
         else:
-            pipe.pfmerge(self._key("hll"), self._key("hll"), self._key("hll"))
+            # As with BITOP: no TTL here.
+            pipe.pfmerge(self._key("merged"), self._key("hll"), self._key("hll"))
 
 
 async def write(port: int, rate: float, seed: int, keys: int, dbs: Sequence[int], stop: asyncio.Event) -> int:

@@ -16,6 +16,7 @@ from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
 from df2redis_tui.replication.ingest import REREADS_MOST, Ingest
+from df2redis_tui.replication.leftovers import Leftovers
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.target.pending import Overtaken, Pending, decode_command
@@ -67,6 +68,7 @@ class FlowState:
         self.dispatcher: Dispatcher | None = None
         self.rereads: Rereads | None = None
         self.resume_rereads: list[tuple[int, bytes]] = []  # keys an earlier session or run did not get to read again
+        self.leftovers = Leftovers()
         self.ingest: Ingest | None = None
         self.spool: Spool | None = None
         self.ack = Signal()
@@ -314,8 +316,10 @@ class FlowState:
         return time.monotonic() - history[0][0] if history else 0.0
 
     def unread(self) -> bool:
-        """Whether keys wait for a re-read, or for their re-read value's confirmation."""
-        if self.resume_rereads or (self.rereads is not None and self.rereads.active):
+        """Whether keys wait for a re-read, or for their removal, or for the confirmation of either."""
+        if self.resume_rereads or self.leftovers or (self.rereads is not None and self.rereads.active):
+            return True
+        if (self.stats.lsn_confirmed or 0) <= self.leftovers.taken_at and not self._quiet():
             return True
         return (
             self.rereads is not None and bool(self.rereads.open_at(self.stats.lsn_confirmed or 0)) and not self._quiet()

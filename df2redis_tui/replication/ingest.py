@@ -30,6 +30,7 @@ from df2redis_tui.dragonfly.records import (
 from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
 from df2redis_tui.pipeline.block import Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
+from df2redis_tui.replication.leftovers import Leftovers
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.telemetry.stats import FlowStats
@@ -37,6 +38,7 @@ from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import HOLD_MS, OVERDUE_MS, DeferredExpiry
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slots_of
+from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
@@ -79,6 +81,7 @@ class Translators:
     caps: Capabilities
     route: bool
     quirks: Quirks
+    old: OldKeys | None = None
 
 
 class Ingest:
@@ -98,6 +101,7 @@ class Ingest:
         lag: Callable[[], float],
         held_up: Callable[[], bool] = lambda: False,
         deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self.flow = connection.flow
         self.ends_with_ping = False  # the newest record read
@@ -117,6 +121,7 @@ class Ingest:
         self._stale_until = 0.0  # until then (monotonic) what is read may be older than it seems
         self.missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
+        self._leftovers = leftovers if leftovers is not None else Leftovers()
         self._caught_up_once = False
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
@@ -179,12 +184,14 @@ class Ingest:
                 await self._write_due_expiries()
             if self._rereads.active:
                 await self._reread()
+            if self._leftovers:
+                await self._remove_leftovers()
             if data and len(data) < SMALL_READ and time.monotonic() - now < SOON:
                 # Small reads in quick succession: let a few records gather, each read costs as much as many records.
                 await anyio.sleep(SOON)
             data = None
             woken = time.monotonic()
-            with anyio.move_on_after(REREAD_AGAIN if self._rereads.active else IDLE):
+            with anyio.move_on_after(REREAD_AGAIN if self._rereads.active or self._leftovers else IDLE):
                 data = await receive()
                 self._stats.bytes_in += len(data)
 
@@ -340,6 +347,15 @@ class Ingest:
                 await self._deliver(self._block(db, [command(b"DEL", key)], [key], arrived))
             else:
                 await self._values([value], arrived, self._grace_ms())
+
+    async def _remove_leftovers(self) -> None:
+        if self._translate.old is None:
+            self._leftovers.clear()
+            return
+        gone = self._leftovers.take(self._translate.old, self._position)
+        for db, group in groupby(gone, key=itemgetter(0)):
+            keys = [key for _, key in group]
+            await self._deliver(self._block(db, [command(b"UNLINK", k) for k in keys], keys, time.monotonic()))
 
     async def _write_due_expiries(self) -> None:
         """Nearly true expiry times once the FLOW has caught up; until then what was put off is put off again (§4.8)."""

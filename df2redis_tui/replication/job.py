@@ -9,11 +9,9 @@ import anyio
 
 from df2redis_tui.errors import Df2RedisError, NotCopied, ResyncNeeded, SourceLost, TargetError, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
-from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.cleanup import clean_up
 from df2redis_tui.replication.drain import end_session, settle
 from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, write_checkpoints
-from df2redis_tui.replication.global_commands import globally
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
 from df2redis_tui.replication.mirror import keep_mirror
@@ -70,10 +68,7 @@ async def _sessions(job: JobState) -> None:
             job.records.event("warning", "reconnect", f"full sync starts again: {again}")
             log.warning("Full sync starts again", extra={"fields": {"reason": str(again)}})
             start_over(job)
-            # What the source flushed has to go here too: the next full sync does not name it (§3.9).
-            await settle(job)
-            name = b"FLUSHALL" if again.db is None else b"FLUSHDB"
-            await globally(job, Global(again.db or 0, (name,), 0, 0), [])
+            job.noted.copied = 0  # fewer keys are what is to be expected
         except SourceLost as lost:
             if job.stop_asked.is_set():
                 return

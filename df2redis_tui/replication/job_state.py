@@ -19,7 +19,7 @@ from df2redis_tui.pipeline.knobs import default_flush_interval
 from df2redis_tui.pipeline.limiter import RateLimit
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
-from df2redis_tui.replication.existing import OldValues
+from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
@@ -69,7 +69,8 @@ class JobState:
         self.barrier: GlobalBarrier | None = None
         self.ownership = Ownership(1)
         self.spared: KeyChoice | None = None
-        self.old: OldValues | None = None
+        self.existing = ExistingKeys()
+        self.old = OldValues(settings.state_dir / f"{settings.job}.old", self.existing)
         self.followed = ""  # id of the master whose journal the FLOWs' positions count
         self.tasks: TaskGroup | None = None  # of the run
         self.pipes: TaskGroup | None = None  # of the session

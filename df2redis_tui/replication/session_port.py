@@ -8,7 +8,8 @@ import logging
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.replication.barrier import GlobalBarrier
-from df2redis_tui.replication.cleanup import may_go
+from df2redis_tui.replication.cleanup import may_be_old
+from df2redis_tui.replication.drain import settle
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
@@ -97,10 +98,13 @@ class SessionPort:
                 async with job.checkpointing:
                     await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
             job.noted.flows = len(job.flows)
-        if job.noted.clean_up_due:
-            # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
-            log.info("Removing what an earlier full sync wrote")
-            await job.patiently(lambda: job.target.remove(lambda db, key: may_go(job, db, key)))
-        if (old := job.old) is not None:
-            prefix = f"{job.settings.checkpoint_prefix}:".encode()
-            await job.patiently(lambda: old.begin_full_sync(job.target, prefix))
+        for state in job.flows:
+            state.leftovers.clear()
+        if not job.noted.clean_up_due and not job.old.foreign:
+            return
+        await settle(job)  # what an earlier session wrote has to be there
+        old = await job.patiently(lambda: job.old.begin_full_sync(job.target, lambda db, key: may_be_old(job, db, key)))
+        if old:
+            text = f"the target holds {old:,} keys from before: each stays until the source has sent what it is now"
+            job.records.event("info", "clean-up", text)
+            log.info(text)

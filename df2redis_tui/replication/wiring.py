@@ -75,7 +75,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     assert state.writer is not None
     assert job.pipes is not None
     job.followed = greeting.master_id
-    old = job.old.keys if job.old is not None else None
+    old = job.old.keys if len(job.old.marks) else None
     dispatcher = state.dispatcher = Dispatcher(
         state.flow,
         state.knobs,
@@ -133,7 +133,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     state.ingest = Ingest(
         connection,
         dispatcher.channel,
-        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route, quirks),
+        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route, quirks, old),
         rereads,
         state.stats,
         session,
@@ -141,6 +141,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         is_near=state.near,
         lag=state.lag_seconds,
         held_up=lambda: job.gate.closed or bool(state.writer is not None and state.writer.status),
+        leftovers=state.leftovers,
     )
     return state.ingest
 

@@ -133,7 +133,7 @@ def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callab
 
 
 class Turns:
-    """Where a run begins: what is wrong with the target, that it resumes, or why it can't, each once."""
+    """Where a run begins: what is wrong with source or target, that it resumes, or why it can't, each once."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -141,7 +141,7 @@ class Turns:
     def __call__(self, snap: EngineSnapshot) -> list[str]:
         new = [event for event in snap.events if event.seq > self._seen]
         self._seen = max((event.seq for event in new), default=self._seen)
-        return [event.text for event in new if event.kind in ("target", "resume")]
+        return [event.text for event in new if event.kind in ("source", "target", "resume")]
 
 
 class StatusLines:

@@ -20,6 +20,7 @@ from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
+from df2redis_tui.replication.source_checks import count_full_sync
 from df2redis_tui.telemetry.snapshot import Phase
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ async def run(job: JobState) -> None:
             tasks.start_soon(_watch_lag, job)
             tasks.start_soon(job.guarded, lambda: _keep_lease(job))
             tasks.start_soon(keep_mirror, job)
+            tasks.start_soon(job.guarded, lambda: count_full_sync(job))
             tasks.start_soon(job.guarded, lambda: keep_checkpoints(job))
             await _sessions(job)
             job.set_phase(Phase.DRAINING)

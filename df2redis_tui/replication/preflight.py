@@ -27,8 +27,6 @@ async def preflight(job: JobState) -> None:
     job.continues = isinstance(record, bytes)
     job.noted.read(record)
     await _note_existing(job)
-    if settings.exactly_once and not job.continues:
-        await job.noted.write()
 
 
 def _warn_of_eviction(job: JobState) -> None:

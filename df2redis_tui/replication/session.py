@@ -51,6 +51,9 @@ class SessionEvents(Protocol):
         """Where the journal waits under --backpressure spill; None = it is read as the pipeline takes it."""
         ...
 
+    async def following(self, control: Control) -> None:
+        """Stable sync goes on; called twice a second. Raises SourceLost."""
+
     async def before_full_sync(self) -> None:
         """The full sync is about to begin: checkpoints of an older one are void."""
 
@@ -238,6 +241,7 @@ class Session:
             if offsets is not None and len(offsets) == len(self._flows):
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)
+            await self._events.following(control)
             await anyio.sleep(POLL_EVERY)
 
 

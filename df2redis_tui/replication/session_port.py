@@ -15,6 +15,7 @@ from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.resume import only_a_full_sync, read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
+from df2redis_tui.replication.source_checks import SourceSize, check_size, check_source
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.replication.wiring import make_flows, wire
 from df2redis_tui.streams import encode
@@ -28,6 +29,7 @@ class SessionPort:
 
     def __init__(self, job: JobState) -> None:
         self._job = job
+        self._size = SourceSize(job)
 
     def phase(self, phase: Phase) -> None:
         self._job.set_phase(phase)
@@ -40,6 +42,8 @@ class SessionPort:
         self._job.greeting = greeting
         self._job.source_connected = True
         self._job.source_keys = await control.key_count()
+        if before is None:
+            await check_source(self._job, control)
         self._job.target.check_source(await control.databases())
         followed = self._job.followed
         if followed and (followed != greeting.master_id or len(self._job.flows) != greeting.flows):
@@ -85,9 +89,13 @@ class SessionPort:
         self._job.records.event("error", "lsn-gap", text, flow)
         log.error("LSN gap", extra={"fields": {"flow": flow, "expected": expected, "got": got}})
 
+    async def following(self, control: Control) -> None:
+        await self._size.follow(control)
+
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job
+        check_size(job)
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
             keys = [key for flow in range(job.noted.flows) for key in (job.keys.flow(flow), job.keys.batches(flow))]

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import IO
 
 from df2redis_tui.replication.handle import EngineHandle
+from df2redis_tui.suspending import Suspension
 from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Phase
 from df2redis_tui.telemetry.view_status import plain_status, status_view
@@ -73,6 +74,7 @@ class Signals:
         self.engine = engine
         self.say = say
         self.stopped_by: int | None = None
+        self.suspension = Suspension(engine)
         self.detached = False
         self._changed = changed or (lambda: None)
         self._notices: list[str] = []
@@ -112,7 +114,8 @@ class Signals:
         wanted = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop, signal.SIGHUP: self.hangup}
         before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
         try:
-            yield
+            with self.suspension.installed():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -124,6 +127,7 @@ def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callab
     phase: Phase | None = None
     while not engine.wait(STEP):
         signals.speak()
+        signals.suspension.act()
         snap = engine.snapshot()
         if snap.phase is not phase or time.monotonic() >= due:
             phase = snap.phase

@@ -60,10 +60,16 @@ async def _sessions(job: JobState) -> None:
     """Sessions with the source until the run is complete or stopped."""
     backoff = Backoff(0.2, 15.0)
     while not job.stop_asked.is_set():
+        if job.hold.on:
+            await _held(job)
+            continue
         started = time.monotonic()
+        job.hold.interrupted = False
         try:
             await _session(job)
-            return
+            if not job.hold.interrupted or job.stop_asked.is_set():
+                return
+            await _held(job)
         except PartialRefused:
             start_over(job)
         except ResyncNeeded as again:
@@ -92,6 +98,7 @@ async def _session(job: JobState) -> None:
             job.pipes = pipes
             try:
                 with anyio.CancelScope() as job.session_scope:
+                    job.hold.session = job.session_scope
                     if job.stop_asked.is_set():
                         job.session_scope.cancel()
                     await session.run()
@@ -102,11 +109,33 @@ async def _session(job: JobState) -> None:
             finally:
                 job.session_scope = None
                 job.source_connected = False
+                job.hold.session_ended()
                 with anyio.CancelScope(shield=True):
                     await end_session(job, keep)
                 pipes.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise significant(group) from None
+
+
+async def _held(job: JobState) -> None:
+    """This process is about to be stopped: nothing of it stays open that the source could wait for."""
+    job.set_phase(Phase.RECONNECTING)
+    resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
+    if not resumable:
+        start_over(job)
+    async with anyio.create_task_group() as tasks:
+
+        async def stopped() -> None:
+            await job.stop_asked.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(stopped)
+        await job.hold.over()
+        tasks.cancel_scope.cancel()
+    how = "goes on where it was" if resumable else "begins its full sync anew"
+    text = f"this process was suspended, its FLOWs were closed meanwhile: it {how}"
+    job.records.event("warning", "reconnect", text)
+    log.warning(text)
 
 
 async def _wait_to_reconnect(job: JobState, lost: SourceLost, backoff: Backoff) -> None:

@@ -21,6 +21,7 @@ from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
@@ -75,6 +76,7 @@ class JobState:
         self.tasks: TaskGroup | None = None  # of the run
         self.pipes: TaskGroup | None = None  # of the session
         self.session_scope: anyio.CancelScope | None = None
+        self.hold = Hold()
         self.stop_asked = anyio.Event()
         self.continues = False  # an earlier run of this job wrote to the target
         self.noted = JobRecord(settings, self.keys, self.target)

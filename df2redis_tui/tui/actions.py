@@ -104,7 +104,6 @@ ACTIONS: tuple[Action, ...] = (
         "suspend",
         "let the source go and stop; fg goes on",
         ENGINE,
-        enabled=_running,
         palette="engine",
     ),
     Action("overview", ("1",), "overview", "FLOWs, target nodes, newest flushes", SCREENS, palette="go"),

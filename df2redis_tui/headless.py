@@ -62,6 +62,7 @@ def _live(engine: EngineHandle, settings: Settings, signals: Signals, out: Outpu
             signals.say = live.console.print
             while not engine.wait(STEP):
                 signals.act()
+                signals.suspension.act(live.stop, live.start)
                 if signals.detached or not os.isatty(1):
                     break
                 if time.monotonic() >= due:

@@ -94,6 +94,28 @@ class Number(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
+class Percent(_Plain):
+    """A whole number of hundredths; the sign may be left out."""
+
+    @property
+    def accepts(self) -> str:
+        return "a percentage from 0 to 100, such as 50%"
+
+    @property
+    def metavar(self) -> str:
+        return "PERCENT"
+
+    def parse(self, raw: object) -> int:
+        text = str(raw).strip().removesuffix("%").strip()
+        if isinstance(raw, bool) or not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > 100:
+            raise Unacceptable
+        return int(text)
+
+    def to_toml(self, value: object) -> str:
+        return json.dumps(f"{value}%")
+
+
+@dataclass(frozen=True, slots=True)
 class Size(_Plain):
     """Bytes: a number, or a number with a unit. KiB, MiB … are powers of 1024, KB, MB … of 1000."""
 

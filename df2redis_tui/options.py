@@ -14,6 +14,7 @@ from df2redis_tui.option_values import (
     FilePath,
     KeyMap,
     Number,
+    Percent,
     Size,
     Switch,
     Text,
@@ -159,6 +160,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     *_tls("source"),
     Option(
+        "ignore-namespaces",
+        "source.ignore_namespaces",
+        "ignore_namespaces",
+        Switch(),
+        "copy from a source that has namespaces: what is written in them arrives as if it were the default one's",
+    ),
+    Option(
         "target",
         "target.url",
         "target",
@@ -180,7 +188,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "target.owned",
         "target_owned",
         Switch(),
-        "everything on the target belongs to this copy: a new full sync may remove whatever the source lacks",
+        "everything on the target (of a cluster: in database 0) belongs to this copy: after a full sync whatever the "
+        "source lacks is removed",
     ),
     Option(
         "db-policy",
@@ -323,6 +332,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "on_lost_backlog",
         Choice(("resync", "stop")),
         "when the source no longer holds what was missed: copy everything again, or end",
+    ),
+    Option(
+        "min-source-keys",
+        "resume.min_source_keys",
+        "min_source_keys",
+        Percent(),
+        "a new full sync over what was copied begins only when the source has so many of those keys, 0 for any",
     ),
     Option(
         "reconnect",

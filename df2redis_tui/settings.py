@@ -103,6 +103,8 @@ class Settings:
     checkpoint_prefix: str = "df2redis"
     on_lost_backlog: Literal["resync", "stop"] = "resync"
     target_owned: bool = False
+    ignore_namespaces: bool = False
+    min_source_keys: int = 50  # percent of what was copied
     backpressure: Literal["block", "spill"] = "block"
     spool_bytes: int = 4 * 1024**3
     reconnect: bool = True

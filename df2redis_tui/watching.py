@@ -16,6 +16,7 @@ from types import FrameType
 from typing import IO
 
 from df2redis_tui.replication.handle import EngineHandle
+from df2redis_tui.suspending import Suspension
 from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Phase
 from df2redis_tui.telemetry.view_status import plain_status, status_view
@@ -74,6 +75,7 @@ class Signals:
     ) -> None:
         self.engine = engine
         self.say = say
+        self.suspension = Suspension(engine)
         self.detached = False
         self._hung_up = hung_up
         self._came: list[int] = []
@@ -127,7 +129,8 @@ class Signals:
             return
         before = {number: signal.signal(number, self._note) for number in HANDLED}
         try:
-            yield
+            with self.suspension.installed():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -139,6 +142,7 @@ def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callab
     phase: Phase | None = None
     while not engine.wait(STEP):
         signals.act()
+        signals.suspension.act()
         snap = engine.snapshot()
         if snap.phase is not phase or time.monotonic() >= due:
             phase = snap.phase
@@ -148,7 +152,7 @@ def follow(engine: EngineHandle, signals: Signals, interval: float, show: Callab
 
 
 class Turns:
-    """Where a run begins: what is wrong with the target, that it resumes, or why it can't, each once."""
+    """Where a run begins: what is wrong with source or target, that it resumes, or why it can't, each once."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -156,7 +160,7 @@ class Turns:
     def __call__(self, snap: EngineSnapshot) -> list[str]:
         new = [event for event in snap.events if event.seq > self._seen]
         self._seen = max((event.seq for event in new), default=self._seen)
-        return [event.text for event in new if event.kind in ("target", "resume")]
+        return [event.text for event in new if event.kind in ("source", "target", "resume")]
 
 
 class StatusLines:

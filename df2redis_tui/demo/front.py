@@ -20,10 +20,10 @@ from df2redis_tui.demo.valkey_dump import as_dragonfly_dumps
 if TYPE_CHECKING:
     from df2redis_tui.demo.source import LookAlike
 
-_REFUSED: Final = frozenset(
-    (b"SWAPDB", b"PSYNC", b"SYNC", b"REPLICAOF", b"SLAVEOF", b"FAILOVER", b"MIGRATE", b"CLUSTER")
+_REFUSED: Final = frozenset((b"SWAPDB", b"PSYNC", b"SYNC", b"REPLICAOF", b"SLAVEOF", b"FAILOVER", b"MIGRATE"))
+_HERE: Final = frozenset(
+    (b"ACL", b"CLUSTER", b"AUTH", b"HELLO", b"REPLCONF", b"DFLY", b"INFO", b"ROLE", b"CLIENT", b"QUIT", *_REFUSED)
 )
-_HERE: Final = frozenset((b"AUTH", b"HELLO", b"REPLCONF", b"DFLY", b"INFO", b"ROLE", b"CLIENT", b"QUIT", *_REFUSED))
 _FOREVER: Final = frozenset((b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"))
 
 

@@ -53,6 +53,10 @@ class Replication:
                 return self._role()
             case b"CLIENT":
                 return await self._pause(args)
+            case b"ACL":
+                return self._acl(args)
+            case b"CLUSTER":
+                return self._cluster(args)
         return error(f"ERR unknown command `{name.decode('ascii', 'replace')}`")
 
     # --- connection
@@ -307,6 +311,26 @@ class Replication:
         ]
         lines.append(f"master_replid:{self._source.master_id}")
         return "\r\n".join(lines) + "\r\n"
+
+    def _acl(self, args: list[bytes]) -> bytes | None:
+        if len(args) != 2 or args[1].upper() != b"LIST":
+            return None
+        if self._source.hides_users:
+            return error("NOPERM default has no ACL permissions")
+        users = ["user default on nopass ~* &* +@all $all", *self._source.users]
+        return array([simple(user) for user in users])
+
+    def _cluster(self, args: list[bytes]) -> bytes:
+        source = self._source
+        if not source.emulates_cluster:
+            return error("ERR Cluster is disabled. Enabled via passing --cluster_mode=emulated|yes")
+        if len(args) != 2 or args[1].upper() != b"SLOTS":
+            return SYNTAX
+        nodes = [(source.host, source.port, source.master_id)]
+        if not source.managed_service_info:
+            nodes += [(*session.address, "") for session in source.journal.sessions.values()]
+        listed = [array([bulk(ip.encode()), integer(port), bulk(node.encode())]) for ip, port, node in nodes]
+        return array([array([integer(0), integer(16383), *listed])])
 
     async def _info(self, client: Client, args: list[bytes]) -> bytes:
         text = await self._source.ask_backend(*args)

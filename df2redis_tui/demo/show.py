@@ -60,6 +60,12 @@ class DemoEngine:
     def resume(self) -> None:
         self._engine.resume()
 
+    def detach_source(self, timeout: float) -> bool:
+        return self._engine.detach_source(timeout)
+
+    def attach_source(self) -> None:
+        self._engine.attach_source()
+
     def request_stop(self, deadline: float | None = 30.0) -> None:
         """The first call ends the writing and drains; a deadline of 0 ends everything at once."""
         if deadline == 0:

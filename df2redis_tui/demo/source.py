@@ -84,6 +84,10 @@ class LookAlike:
         self.stray_replies = 0
         self.master_id = secrets.token_hex(20)
         self.former_master_id = ""
+        self.users: list[str] = []  # more lines of ACL LIST
+        self.hides_users = False  # ACL LIST is refused
+        self.emulates_cluster = False
+        self.managed_service_info = False  # as the flag of this name
         self.is_replica = False  # fault switch: it may not be replicated, as before its promotion
         self.taken_over = False
         self.paused_until = 0.0
@@ -242,14 +246,19 @@ class LookAlike:
         found = [session.flows[index] for session in self.journal.sessions.values()]
         return [flow for flow in found if flow is not None]
 
-    async def restart(self, *, down: float = 0.0, flows: int | None = None, same_id: bool = False) -> None:
-        """A new process with the same data on the same port: new master id, no sessions, LSNs from 1, no backlog."""
+    async def restart(
+        self, *, down: float = 0.0, flows: int | None = None, same_id: bool = False, empty: bool = False
+    ) -> None:
+        """A new process with the same data (or none) on the same port: new master id, no sessions, LSNs from 1, no
+        backlog."""
         self._server.close()
         self._drop_clients()
         await self.journal.barrier()
         self.master_id = self.master_id if same_id else secrets.token_hex(20)
         self.former_master_id = ""
         self.journal.begin_anew(flows or len(self.journal.shards))
+        if empty:
+            await self.ask_backend(b"FLUSHALL")
         await asyncio.sleep(down)
         self.taken_over = False
         await self._listen()

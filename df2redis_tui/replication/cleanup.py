@@ -1,7 +1,8 @@
 """After a resync: removes from the target what the source no longer has.
 
-A key that is missing on the source is not simply deleted, since it may be written again in this moment: it goes through
-the exact re-read of its FLOW, which deletes it at the position at which it was seen to be absent.
+Behind a full sync of this run that is what the target held before and the source has sent nothing of, at the position
+at which its FLOW removes it. A run that resumed asks the source. A key that is missing there may be written again in
+this moment: it goes through the exact re-read of its FLOW, which deletes it at the position at which it was absent.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 
 log = logging.getLogger(__name__)
+
+WAITING_MOST = 10_000  # keys of a FLOW that wait to be removed
 
 
 async def find_leftovers(
@@ -74,15 +77,11 @@ async def find_leftovers(
 
 async def clean_up(job: JobState) -> None:
     """Remove what the source no longer has. It stays due, on the target too, until all of that is confirmed."""
+    text = "clean-up: keys that the source does not have are removed from the target"
+    job.records.event("info", "clean-up", text)
+    log.info(text)
     try:
-        looked, absent = await job.patiently(
-            lambda: find_leftovers(
-                job.settings.source,
-                job.target,
-                lambda db, key: is_ours(job, db, key),
-                lambda db, key: _absent(job, db, key),
-            )
-        )
+        looked, absent = await job.patiently(lambda: _find(job))
         while any(state.unread() for state in job.flows):
             await anyio.sleep(0.1)
     except SourceLost as lost:
@@ -90,30 +89,61 @@ async def clean_up(job: JobState) -> None:
         log.warning("Clean-up interrupted", extra={"fields": {"reason": str(lost)}})
         return
     except SourceError as refused:
-        # Nothing is left over in general: what the job wrote was removed before the full sync.
-        looked = absent = 0
-        job.records.event("warning", "clean-up", f"left out: {refused}")
+        job.noted.cleaning, job.noted.left_out = False, True
+        text = f"clean-up left out, keys that the source no longer has may be left on the target: {refused}"
+        job.records.event("warning", "clean-up", text)
         log.warning("Clean-up left out", extra={"fields": {"reason": str(refused)}})
+        return
     job.noted.cleaning = False
     if job.noted.clean_up_due:
         return  # a new full sync began meanwhile
+    job.noted.left_out = False
     if job.settings.exactly_once:
         await job.patiently(job.noted.write)
+    if job.old.keys.certain and not job.old.foreign:
+        job.old.marks.clear()  # nothing of before is left
     text = f"clean-up: {looked:,} keys looked at, {absent:,} that the source no longer has are removed"
     job.records.event("info", "clean-up", text)
     log.info(text)
 
 
-def is_ours(job: JobState, db: int, key: bytes) -> bool:
-    """Whether the job wrote this key of the target, so that the source has it in the database of this number."""
-    if job.target.router.cluster and job.settings.db_policy == "merge-into-0":
-        return False  # it may be of another database of the source
-    return may_go(job, db, key)
+async def _find(job: JobState) -> tuple[int, int]:
+    if job.old.keys.certain:
+        return await find_undelivered(job)
+    return await find_leftovers(
+        job.settings.source, job.target, lambda db, key: may_go(job, db, key), lambda db, key: _absent(job, db, key)
+    )
+
+
+async def find_undelivered(job: JobState) -> tuple[int, int]:
+    """Hand to each FLOW the keys of the target of which the full sync of this run has brought nothing."""
+    looked = found = 0
+    for db in await job.target.databases():
+
+        async def page(_: RespConnection, keys: list[bytes], db: int = db) -> None:
+            nonlocal looked, found
+            looked += len(keys)
+            for key in keys:
+                if job.old.keys.holds(db, key) and may_go(job, db, key):
+                    found += 1
+                    job.flows[job.ownership.owner(key)].leftovers.add(db, key)
+            while any(len(state.leftovers) > WAITING_MOST for state in job.flows):
+                await anyio.sleep(0.05)
+
+        await job.target.scan(db, page)
+    return looked, found
 
 
 def may_go(job: JobState, db: int, key: bytes) -> bool:
-    """Whether a new full sync may remove this key of the target."""
+    """Whether the job may remove this key of the target as one that it wrote."""
     return not key.startswith(f"{job.settings.checkpoint_prefix}:".encode()) and job.ours(db, key)
+
+
+def may_be_old(job: JobState, db: int, key: bytes) -> bool:
+    """Whether this key of the target may be in the way of a full sync."""
+    if job.spared is not None and job.spared(db, key):
+        return False
+    return not key.startswith(f"{job.settings.checkpoint_prefix}:".encode())
 
 
 def _absent(job: JobState, db: int, key: bytes) -> None:

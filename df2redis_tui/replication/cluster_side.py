@@ -197,17 +197,20 @@ class ClusterTarget:
         return node
 
     async def _flush(self, kept: list[bytes]) -> None:
-        """FLUSHALL on every master. The one that holds the job's own keys gets them back in the same transaction."""
+        """FLUSHDB on every master, of database 0: others that a cluster of Valkey 9 may have are not the job's.
+
+        The master that holds the job's own keys gets them back in the same transaction.
+        """
         for _ in range(FLUSHES_MOST):
             await self.router.refresh()
             topology = self.router.topology
             own = await self._holder(keys_of(decode_command(kept[0]))[0]) if kept else None
             held = 0
             for node in topology.nodes:
-                flush = [encode("FLUSHALL")]
+                flush = [encode("FLUSHDB")]
                 if node == own:
                     flush = [encode("MULTI"), *flush, *kept, encode("EXEC")]
-                self._check("FLUSHALL", await self.router.direct.at(topology.addresses[node], flush, timeout=600.0))
+                self._check("FLUSHDB", await self.router.direct.at(topology.addresses[node], flush, timeout=600.0))
             for node in topology.nodes:
                 reply = (await self.router.direct.at(topology.addresses[node], [encode("DBSIZE")]))[0]
                 held += (reply if isinstance(reply, int) else 0) - (len(kept) if node == own else 0)
@@ -239,10 +242,6 @@ class ClusterTarget:
                 raise TargetLost(f"target {node}: {lost}") from None
             finally:
                 await connection.aclose()
-
-    async def remove(self, wanted: KeyChoice) -> None:
-        """UNLINK every key that is `wanted`."""
-        await self._remove_keys(wanted, self.router.nodes)
 
     async def _remove_keys(self, wanted: KeyChoice, nodes: list[str]) -> None:
         prefix = f"{self._settings.checkpoint_prefix}:".encode()

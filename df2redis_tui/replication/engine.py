@@ -68,6 +68,15 @@ class Engine:
     def resume(self) -> None:
         self._on_loop(self._resume)
 
+    def detach_source(self, timeout: float) -> bool:
+        if self._token is None or self.done:
+            return True
+        self._on_loop(self._job.hold.begin)
+        return self._job.hold.detached.wait(timeout) or self.done
+
+    def attach_source(self) -> None:
+        self._on_loop(self._job.hold.end)
+
     def request_stop(self, deadline: float | None = 30.0) -> None:
         self._on_loop(lambda: self._stop(deadline))
 

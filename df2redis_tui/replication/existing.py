@@ -1,122 +1,118 @@
-"""The keys a target held before a job began: --on-existing skip leaves them alone, and no clean-up removes them."""
+"""The keys a target held before a job began, and before a full sync of the job began."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import anyio.to_thread
 
 from df2redis_tui.errors import TargetError
-from df2redis_tui.replication.target_keys import Scanned
+from df2redis_tui.replication.key_marks import KeyMarks
+from df2redis_tui.replication.target_keys import KeyChoice, Scanned
 from df2redis_tui.streams import RespConnection
 from df2redis_tui.translate.old_keys import OldKeys
 
 log = logging.getLogger(__name__)
 
-DIGEST = 12  # bytes
-LIMIT = 10_000_000  # digests held in memory, about 80 bytes each
+EXISTING_MOST: Final = 10_000_000  # keys, 12 bytes each
+OLD_MOST: Final = 50_000_000  # keys, 8 bytes each
 
 
-def _digest(db: int, key: bytes) -> bytes:
-    return hashlib.blake2b(key, digest_size=DIGEST, salt=db.to_bytes(4, "little")).digest()
-
-
-class ExistingKeys:
-    """Digests of (db, key): 12 bytes each, so that two of ten million keys collide with a chance of 1 in 10^14."""
+class ExistingKeys(KeyMarks):
+    """What the target held before the job: --on-existing skip leaves it alone, and no clean-up or flush removes it."""
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
-
-    def __contains__(self, key: tuple[int, bytes]) -> bool:
-        return _digest(*key) in self._seen
-
-    def mark(self, db: int, key: bytes) -> bytes | None:
-        """The digest of a key, None when it is not one of these."""
-        digest = _digest(db, key)
-        return digest if digest in self._seen else None
-
-    def without(self, digests: set[bytes]) -> ExistingKeys:
-        rest = ExistingKeys()
-        rest._seen = self._seen - digests
-        return rest
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def save(self, path: Path) -> None:
-        """All digests, one after the other. Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(self._seen)
-
-    def load(self, path: Path) -> bool:
-        """False when there is no such file. Raises OSError."""
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
-            return False
-        self._seen = {raw[i : i + DIGEST] for i in range(0, len(raw), DIGEST)}
-        return True
+        super().__init__(exact=True)
 
     async def read(self, target: Scanned, prefix: bytes) -> None:
-        """SCAN the whole target. Raises TargetError when it holds more than `LIMIT` keys."""
-        for db in await target.databases():
-
-            async def note(connection: RespConnection, keys: list[bytes], db: int = db) -> None:
-                self._seen.update(_digest(db, key) for key in keys if not key.startswith(prefix))
-                if len(self._seen) > LIMIT:
-                    raise TargetError(
-                        f"target {target.name} holds more than {LIMIT:,} keys: too many to tell them from the copied "
-                        "ones (--target-owned says all are ours)"
-                    )
-
-            await target.scan(db, note)
+        """SCAN the whole target. Raises TargetError when it holds more than `EXISTING_MOST` keys."""
+        await _scan(
+            self,
+            target,
+            lambda db, key: not key.startswith(prefix),
+            EXISTING_MOST,
+            "too many to tell them from the copied ones (--target-owned says all are ours)",
+        )
 
 
 class OldValues:
-    """The `OldKeys` of a job, over its full syncs and its runs (--on-existing overwrite).
+    """The `OldKeys` of a job, over its full syncs and its runs.
 
-    `path` keeps what a finished full sync has not replaced. A run that resumes does not know what the journal has
-    replaced since: the first time it meets such a key it reads it from the source. Without the file that goes for all.
+    What the target holds when a full sync begins is old: each key stays until the source sends its value, or until
+    right before its first command; what is left of a finished full sync the source does not have. `path` keeps which
+    keys those are. A run that resumes does not know what the journal has replaced since: the first time it meets such
+    a key it reads it from the source.
     """
 
-    def __init__(self, held: ExistingKeys, path: Path, *, unknown: bool = False) -> None:
-        self.keys = OldKeys(held)
-        self._held = held
+    def __init__(self, path: Path, existing: ExistingKeys) -> None:
+        self.marks = KeyMarks()
+        self.keys = OldKeys(self.marks)
+        self.foreign = False  # some of the target's keys may be of others
+        self.lost = False  # which ones is not known any more
         self._path = path
-        self._unknown = unknown  # which keys were there is not known any more
-        self._saved = False
+        self._existing = existing
+        self._saved = True
 
-    async def begin_full_sync(self, target: Scanned, prefix: bytes) -> None:
-        """Every key that was there may be in the way again. Raises TargetError, TargetLost."""
+    async def begin_full_sync(self, target: Scanned, old: KeyChoice) -> int:
+        """Take note of all that is there and `old`; returns how many. Raises TargetError, TargetLost."""
         await anyio.to_thread.run_sync(lambda: self._path.unlink(missing_ok=True))
-        if self._unknown:
-            await self._held.read(target, prefix)
-        self.keys.held, self.keys.certain, self._saved = self._held, True, False
-        self.keys.gone.clear()
+        self.marks.clear()
+        self.keys.certain, self._saved = True, False
+        await _scan(
+            self.marks,
+            target,
+            old,
+            OLD_MOST,
+            "too many for a full sync over them: empty it, or copy into another target",
+        )
+        return len(self.marks)
 
     async def resume(self) -> None:
         """The job goes on behind a finished full sync of an earlier run."""
-        rest = ExistingKeys()
+        self.keys.certain, self._saved = False, True
         try:
-            known = await anyio.to_thread.run_sync(rest.load, self._path)
+            known = await anyio.to_thread.run_sync(self.marks.load, self._path)
         except OSError as error:
             known = False
             log.warning("State file", extra={"fields": {"path": str(self._path), "reason": error.strerror}})
-        self.keys.held = rest if known else self._held
-        self.keys.certain, self._saved = False, known
+        self.lost = self.foreign and not known
+        if not known:
+            self.marks.copy(self._existing)
 
     async def full_sync_done(self) -> None:
         """Keep what is left; to be called at any time behind the full sync."""
-        if self._saved or not self.keys.certain:
+        if not self._saved and self.keys.certain:
+            await self.note()
+
+    async def note(self) -> None:
+        """Keep what is left now, where that is known."""
+        if not self.keys.certain:
             return
-        rest = self._held.without(self.keys.gone)
         try:
-            await anyio.to_thread.run_sync(rest.save, self._path)
+            await anyio.to_thread.run_sync(self.marks.save, self._path)
         except OSError as error:
             log.warning("State file", extra={"fields": {"path": str(self._path), "reason": error.strerror}})
         self._saved = True
+
+    def spared(self, ours: KeyChoice, *, cluster: bool) -> KeyChoice | None:
+        """The keys that a flush of the source must not remove: not ours, and not replaced by the source's."""
+        if not self.foreign:
+            return None
+        if self.lost:
+            return lambda db, key: not ours(0 if cluster else db, key)
+        return lambda db, key: self.keys.holds(0 if cluster else db, key) and not ours(0 if cluster else db, key)
+
+
+async def _scan(marks: KeyMarks, target: Scanned, wanted: Callable[[int, bytes], bool], most: int, why: str) -> None:
+    for db in await target.databases():
+
+        async def note(_: RespConnection, keys: list[bytes], db: int = db) -> None:
+            marks.add(db, [key for key in keys if wanted(db, key)])
+            if len(marks) > most:
+                raise TargetError(f"target {target.name} holds more than {most:,} keys: {why}")
+
+        await target.scan(db, note)
+    await anyio.to_thread.run_sync(marks.sort)

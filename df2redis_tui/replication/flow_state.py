@@ -17,6 +17,7 @@ from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.lateness import LATE, fields_in_doubt, in_doubt
+from df2redis_tui.replication.leftovers import Leftovers
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.target.pending import Overtaken, Pending
@@ -74,6 +75,7 @@ class FlowState:
         self.dispatcher: Dispatcher | None = None
         self.rereads: Rereads | None = None
         self.resume_rereads: list[tuple[int, bytes]] = []  # keys an earlier session or run did not get to read again
+        self.leftovers = Leftovers()
         self.ingest: Ingest | None = None
         self.spool: Spool | None = None
         self.ack = Signal()
@@ -418,7 +420,7 @@ class FlowState:
         """Keys to be read again, or whose value that was read again is not confirmed."""
         if not self.unread():
             return 0
-        waiting = len(self.resume_rereads)
+        waiting = len(self.resume_rereads) + len(self.leftovers)
         return waiting + (len(self.rereads.open_keys()) if self.rereads is not None else 0)
 
     def nearly_read(self) -> bool:
@@ -453,8 +455,10 @@ class FlowState:
         return time.monotonic() - history[0][0] if history else 0.0
 
     def unread(self) -> bool:
-        """Whether keys wait for a re-read, or for their re-read value's confirmation."""
-        if self.resume_rereads or (self.rereads is not None and self.rereads.active):
+        """Whether keys wait for a re-read, or for their removal, or for the confirmation of either."""
+        if self.resume_rereads or self.leftovers or (self.rereads is not None and self.rereads.active):
+            return True
+        if (self.stats.lsn_confirmed or 0) <= self.leftovers.taken_at and not self._quiet():
             return True
         return self.rereads is not None and self.rereads.unconfirmed and not self._quiet()
 

@@ -55,7 +55,14 @@ async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> Non
         kept = [job.noted.command(), job.lease.record()] if job.settings.exactly_once else []
         if job.target.periodic_checkpoints:
             kept += records_of(job, {state.flow: state.stats.lsn_confirmed for state in job.flows})
-        await job.target.run_global(item, kept, own, job.spared)
+        await job.target.run_global(item, kept, own, spared)
 
+    spared = job.spared or job.old.spared(job.ours, cluster=job.target.router.cluster)
+    if spared is not None:
+        what = "keys that the target held before the job stay, the others are removed one by one"
+        job.records.event("info", "global", f"{printable(item.args[0])} on the target: {what}")
+        log.info("Flush key by key", extra={"fields": {"command": printable(item.args[0]), "db": item.db}})
+        await job.old.note()  # which keys those are, for a run that has to do it again
+    job.noted.copied = job.noted.copied_noted = 0  # until the source has been asked again
     async with job.checkpointing:
         await job.patiently(run)

@@ -50,7 +50,7 @@ KNOB_RANGES: dict[str, tuple[float, float]] = {
 
 
 class EngineHandle(Protocol):
-    """Every method may be called from any thread and returns at once (`wait` excepted)."""
+    """Every method may be called from any thread and returns at once (`wait` and `detach_source` excepted)."""
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -68,6 +68,13 @@ class EngineHandle(Protocol):
 
     def resume(self) -> None:
         """Go on."""
+
+    def detach_source(self, timeout: float) -> bool:
+        """Close the connections that the source could wait for, until `attach_source`. False: not done in time."""
+        ...
+
+    def attach_source(self) -> None:
+        """Follow the source again."""
 
     def request_stop(self, deadline: float | None = 30.0) -> None:
         """Drain, confirm, end. `deadline` 0 = now, None = wait for ever. May be called again with a shorter one."""

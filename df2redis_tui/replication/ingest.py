@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 import anyio
@@ -29,6 +31,7 @@ from df2redis_tui.dragonfly.records import (
 from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
 from df2redis_tui.pipeline.block import REREAD, Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
+from df2redis_tui.replication.leftovers import Leftovers
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.rereading import Rereading
 from df2redis_tui.replication.silence import Listener, receive_watched
@@ -38,6 +41,7 @@ from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import DeferredExpiry, hold_ms
 from df2redis_tui.translate.journal import JournalTranslator
 from df2redis_tui.translate.keys import slots_of
+from df2redis_tui.translate.old_keys import OldKeys
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, command
@@ -78,6 +82,7 @@ class Translators:
     caps: Capabilities
     route: bool
     quirks: Quirks
+    old: OldKeys | None = None
 
 
 class Ingest:
@@ -97,6 +102,7 @@ class Ingest:
         is_near: Callable[[], bool],
         lag: Callable[[], float],
         deliver: Callable[[Block | Global], Awaitable[None]] | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self.flow = connection.flow
         self.ends_with_ping = False  # the newest record read
@@ -114,6 +120,7 @@ class Ingest:
         self._lag_kept, self._lag_at = 0.0, time.monotonic()
         self.missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
+        self._leftovers = leftovers if leftovers is not None else Leftovers()
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
 
@@ -171,11 +178,13 @@ class Ingest:
                 await self._write_due_expiries()
             if self._rereads.active:
                 await self._write_reread(time.monotonic())
+            if self._leftovers:
+                await self._remove_leftovers()
             if data and len(data) < SMALL_READ and time.monotonic() - now < SOON:
                 # Small reads in quick succession: let a few records gather, each read costs as much as many records.
                 await anyio.sleep(SOON)
             data = None
-            with anyio.move_on_after(REREAD_AGAIN if self._rereads.active else IDLE):
+            with anyio.move_on_after(REREAD_AGAIN if self._rereads.active or self._leftovers else IDLE):
                 data = await receive()
                 self._stats.bytes_in += len(data)
 
@@ -318,6 +327,15 @@ class Ingest:
             else:
                 for part in in_parts(value, self.flow):
                     await self._values(part, arrived, again=True)
+
+    async def _remove_leftovers(self) -> None:
+        if self._translate.old is None:
+            self._leftovers.clear()
+            return
+        gone = self._leftovers.take(self._translate.old, self._position)
+        for db, group in groupby(gone, key=itemgetter(0)):
+            keys = [key for _, key in group]
+            await self._deliver(self._block(db, [command(b"UNLINK", k) for k in keys], keys, time.monotonic()))
 
     async def _write_due_expiries(self) -> None:
         """Hold what will end soon; once the FLOW has caught up, write the true times that are due (§4.8)."""

@@ -9,11 +9,9 @@ import anyio
 
 from df2redis_tui.errors import Df2RedisError, NotCopied, ResyncNeeded, SourceLost, TargetError, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
-from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.cleanup import clean_up
 from df2redis_tui.replication.drain import end_session, settle
 from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, name_rereads, write_checkpoints
-from df2redis_tui.replication.global_commands import globally
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
 from df2redis_tui.replication.mirror import keep_mirror
@@ -22,6 +20,7 @@ from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
+from df2redis_tui.replication.source_checks import count_full_sync
 from df2redis_tui.replication.true_times import give_true_times
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -44,6 +43,7 @@ async def run(job: JobState) -> None:
             tasks.start_soon(_watch_lag, job)
             tasks.start_soon(job.guarded, lambda: _keep_lease(job))
             tasks.start_soon(keep_mirror, job)
+            tasks.start_soon(job.guarded, lambda: count_full_sync(job))
             tasks.start_soon(job.guarded, lambda: keep_checkpoints(job))
             tasks.start_soon(job.guarded, lambda: name_rereads(job))
             await _sessions(job)
@@ -68,20 +68,23 @@ async def _sessions(job: JobState) -> None:
     """Sessions with the source until the run is complete or stopped."""
     backoff = Backoff(0.2, 15.0)
     while not job.stop_asked.is_set():
+        if job.hold.on:
+            await _held(job)
+            continue
         started = time.monotonic()
+        job.hold.interrupted = False
         try:
             await _session(job)
-            return
+            if not job.hold.interrupted or job.stop_asked.is_set():
+                return
+            await _held(job)
         except PartialRefused:
             start_over(job)
         except ResyncNeeded as again:
             job.records.event("warning", "reconnect", f"full sync starts again: {again}")
             log.warning("Full sync starts again", extra={"fields": {"reason": str(again)}})
             start_over(job)
-            # What the source flushed has to go here too: the next full sync does not name it (§3.9).
-            await settle(job)
-            name = b"FLUSHALL" if again.db is None else b"FLUSHDB"
-            await globally(job, Global(again.db or 0, (name,), 0, 0), [])
+            job.noted.copied = 0  # fewer keys are what is to be expected
         except SourceLost as lost:
             if job.stop_asked.is_set():
                 return
@@ -103,6 +106,7 @@ async def _session(job: JobState) -> None:
             job.pipes = pipes
             try:
                 with anyio.CancelScope() as job.session_scope:
+                    job.hold.session = job.session_scope
                     if job.stop_asked.is_set():
                         job.session_scope.cancel()
                     await session.run()
@@ -116,11 +120,33 @@ async def _session(job: JobState) -> None:
                 job.session_phase, job.source_heard_at = Phase.CONNECTING, None
                 if job.stop_asked.is_set():
                     job.set_phase(Phase.DRAINING)
+                job.hold.session_ended()
                 with anyio.CancelScope(shield=True):
                     await end_session(job, keep)
                 pipes.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise significant(group) from None
+
+
+async def _held(job: JobState) -> None:
+    """This process is about to be stopped: nothing of it stays open that the source could wait for."""
+    job.set_phase(Phase.RECONNECTING)
+    resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
+    if not resumable:
+        start_over(job)
+    async with anyio.create_task_group() as tasks:
+
+        async def stopped() -> None:
+            await job.stop_asked.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(stopped)
+        await job.hold.over()
+        tasks.cancel_scope.cancel()
+    how = "goes on where it was" if resumable else "begins its full sync anew"
+    text = f"this process was suspended, its FLOWs were closed meanwhile: it {how}"
+    job.records.event("warning", "reconnect", text)
+    log.warning(text)
 
 
 async def _wait_to_reconnect(job: JobState, lost: SourceLost, backoff: Backoff) -> None:

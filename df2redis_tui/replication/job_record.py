@@ -30,6 +30,9 @@ class JobRecord:
         self.started = int(time.time())
         self.clean_up_due = False
         self.cleaning = False
+        self.left_out = False  # the source refused what a clean-up asks
+        self.copied = 0  # keys that this copy made, and that the source has had since
+        self.copied_noted = 0  # of which the target knows
         self.existing_keys = 0  # that the target held before the job began
         self.refusal = ""  # what an earlier run of this job stopped at
         self.flows = 0  # so many FLOWs may have checkpoints on the target
@@ -51,6 +54,8 @@ class JobRecord:
             self.refusal = str(found.get("refusal", ""))
             self.saw_flows(int(found.get("flows", 0)))
             self.held_before = bool(found.get("held", True))
+            self.copied = max(0, int(found.get("copied", 0)))
+            self.copied_noted = self.copied
         except (ValueError, KeyError, TypeError):
             self.clean_up_due = True
 
@@ -64,11 +69,12 @@ class JobRecord:
                 "job": self._settings.job,
                 "source": self._settings.source.label,
                 "started": self.started,
-                "clean_up": self.clean_up_due or self.cleaning,
+                "clean_up": self.clean_up_due or self.cleaning or self.left_out,
                 "existing": self.existing_keys,
                 "refusal": self.refusal,
                 "flows": self.flows,
                 "held": self.held,
+                "copied": self.copied,
             }
         )
         return encode("SET", self._keys.job_record, value)

@@ -21,8 +21,9 @@ from df2redis_tui.replication.backlog import Backlog
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.configured import configured_knobs
-from df2redis_tui.replication.existing import OldValues
+from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
@@ -86,11 +87,13 @@ class JobState:
         self.barrier: GlobalBarrier | None = None
         self.ownership = Ownership(1)
         self.spared: KeyChoice | None = None
-        self.old: OldValues | None = None
+        self.existing = ExistingKeys()
+        self.old = OldValues(settings.state_dir / f"{settings.job}.old", self.existing)
         self.followed = ""  # id of the master whose journal the FLOWs' positions count
         self.tasks: TaskGroup | None = None  # of the run
         self.pipes: TaskGroup | None = None  # of the session
         self.session_scope: anyio.CancelScope | None = None
+        self.hold = Hold()
         self.stop_asked = anyio.Event()
         self.continues = False  # an earlier run of this job wrote to the target
         self.noted = JobRecord(settings, self.keys, self.target)

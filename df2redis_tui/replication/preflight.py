@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from df2redis_tui.errors import ConfigError, TargetError, printable
-from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.job_state import JobState
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ async def preflight(job: JobState) -> None:
     job.continues = isinstance(record, bytes)
     job.noted.read(record)
     await _note_existing(job)
-    if settings.exactly_once and not (job.continues and job.noted.held_before):
+    if settings.exactly_once and job.continues and not job.noted.held_before:
         await job.noted.write()
 
 
@@ -48,7 +47,7 @@ async def _note_existing(job: JobState) -> None:
     """What the target holds that is not ours: overwritten, left alone, or a reason not to begin."""
     settings, held = job.settings, job.target.existing_keys
     path = settings.state_dir / f"{settings.job}.existing"
-    existing = ExistingKeys()
+    existing = job.existing
     if job.continues:
         try:
             known = existing.load(path)
@@ -56,8 +55,7 @@ async def _note_existing(job: JobState) -> None:
             raise ConfigError(f"--state-dir: can't read {path}: {error.strerror}") from None
         if not known:
             none_before = job.noted.existing_keys == 0
-            if settings.on_existing == "overwrite" and not settings.target_owned and not none_before:
-                job.old = OldValues(existing, path.with_name(f"{settings.job}.old"), unknown=True)
+            job.old.foreign = not (settings.target_owned or none_before)
             job.ours = lambda db, key: settings.target_owned or none_before
             return
     elif held:
@@ -72,9 +70,8 @@ async def _note_existing(job: JobState) -> None:
         if settings.on_existing == "skip":
             text = f"{where}: they are left alone (--on-existing skip)"
         elif settings.target_owned:
-            # What is new on the source may come as an INCR or HSET alone, which must not meet an old value.
             job.noted.clean_up_due = True
-            text = f"{where}: they are removed (--target-owned)"
+            text = f"{where}: those that the source lacks are removed after the full sync (--target-owned)"
         else:
             text = f"{where}: those of the same name are overwritten (--on-existing overwrite)"
         job.records.event("warning", "target", text)
@@ -87,6 +84,5 @@ async def _note_existing(job: JobState) -> None:
     if settings.on_existing == "skip" and len(existing):
         cluster = job.target.router.cluster
         job.spared = lambda db, key: (0 if cluster else db, key) in existing
-    elif settings.on_existing == "overwrite" and len(existing):
-        job.old = OldValues(existing, path.with_name(f"{settings.job}.old"))
+    job.old.foreign = bool(existing) and not settings.target_owned
     job.ours = lambda db, key: settings.target_owned or (db, key) not in existing

@@ -81,12 +81,15 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
             _full_sync_instead(job, text)
             break
         found.append(checkpoint)
+    merged = job.target.router.cluster and job.settings.db_policy == "merge-into-0"
+    if len(found) == greeting.flows and job.noted.clean_up_due and merged:
+        _full_sync_instead(job, "the last run ended before its clean-up, and the databases of the source are one here")
+        found.clear()
     if len(found) < greeting.flows:
         job.noted.clean_up_due = True
         return
     job.followed = greeting.master_id
-    if job.old is not None:
-        job.late.append(job.old.resume)
+    job.late.append(job.old.resume)
     for state, checkpoint, rereads in zip(job.flows, found, unread, strict=True):
         state.stats.lsn_confirmed = checkpoint.lsn
         state.cut_confirmed = True

@@ -67,6 +67,9 @@ class SessionEvents(Protocol):
     def source_offsets(self, offsets: list[int]) -> None:
         """Where every shard's journal stands now."""
 
+    async def following(self, control: Control) -> None:
+        """Stable sync goes on; called twice a second. Raises SourceLost."""
+
     async def before_full_sync(self) -> None:
         """The full sync is about to begin: checkpoints of an older one are void."""
 
@@ -292,6 +295,7 @@ class Session:
                 self._events.source_offsets(offsets)
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)
+            await self._events.following(control)
             await anyio.sleep(POLL_EVERY)
 
 

@@ -11,12 +11,14 @@ from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.replication.backlog import SHORT
 from df2redis_tui.replication.barrier import GlobalBarrier
-from df2redis_tui.replication.cleanup import may_go
+from df2redis_tui.replication.cleanup import may_be_old
+from df2redis_tui.replication.drain import settle
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.resume import only_a_full_sync, read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
+from df2redis_tui.replication.source_checks import SourceSize, check_size, check_source
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.replication.wiring import make_flows, wire
 from df2redis_tui.streams import encode
@@ -31,6 +33,7 @@ class SessionPort:
     def __init__(self, job: JobState) -> None:
         self._job = job
         self._told_holds = math.inf  # seconds
+        self._size = SourceSize(job)
 
     def phase(self, phase: Phase) -> None:
         for state in self._job.flows:
@@ -47,6 +50,8 @@ class SessionPort:
         self._job.backlog.follow(greeting)
         self._job.source_connected = True
         self._job.source_keys = await control.key_count()
+        if before is None:
+            await check_source(self._job, control)
         self._job.target.check_source(await control.databases())
         followed = self._job.followed
         if followed and (followed != greeting.master_id or len(self._job.flows) != greeting.flows):
@@ -120,9 +125,13 @@ class SessionPort:
         self._job.reason = ""
         log.info("The source sends again", extra={"fields": {"flow": flow}})
 
+    async def following(self, control: Control) -> None:
+        await self._size.follow(control)
+
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job
+        check_size(job)
         job.full_sync_begun = True
         job.noted.held_before = False  # every value is written anew
         if job.settings.exactly_once:
@@ -139,10 +148,13 @@ class SessionPort:
                 async with job.checkpointing:
                     await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
             job.noted.flows = len(job.flows)
-        if job.noted.clean_up_due:
-            # A key that is new on the source since may come as an INCR or HSET alone, which must not meet an old value.
-            log.info("Removing what an earlier full sync wrote")
-            await job.patiently(lambda: job.target.remove(lambda db, key: may_go(job, db, key)))
-        if (old := job.old) is not None:
-            prefix = f"{job.settings.checkpoint_prefix}:".encode()
-            await job.patiently(lambda: old.begin_full_sync(job.target, prefix))
+        for state in job.flows:
+            state.leftovers.clear()
+        if not job.noted.clean_up_due and not job.old.foreign:
+            return
+        await settle(job)  # what an earlier session wrote has to be there
+        old = await job.patiently(lambda: job.old.begin_full_sync(job.target, lambda db, key: may_be_old(job, db, key)))
+        if old:
+            text = f"the target holds {old:,} keys from before: each stays until the source has sent what it is now"
+            job.records.event("info", "clean-up", text)
+            log.info(text)

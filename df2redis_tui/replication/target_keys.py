@@ -32,7 +32,7 @@ def slot_ranges(args: tuple[bytes, ...]) -> list[tuple[int, int]]:
 def removed_one_by_one(item: Global, spared: KeyChoice | None) -> KeyChoice | None:
     """The (database, key) pairs to look for when not simply everything goes; None = a flush does it.
 
-    `spared` says which keys are not ours to remove (--on-existing skip). That FLUSHDB is about one database is left to
+    `spared` says which keys are not ours to remove. That FLUSHDB is about one database is left to
     the caller: a cluster has only one, which may hold several of the source.
     """
     if item.args[0].upper() == b"DFLYCLUSTER":

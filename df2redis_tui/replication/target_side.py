@@ -44,8 +44,9 @@ class NodeFacts:
     evicts: str = ""  # the policy by which it drops keys when it is full
 
 
-async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Capabilities]:
-    """INFO, MODULE LIST and COMMAND INFO of one node. Raises TargetError, TargetLost."""
+async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> tuple[NodeFacts, Capabilities]:
+    """INFO, MODULE LIST and COMMAND INFO of one node. Databases below `first_db`, and those above 0 of a cluster, are
+    not ours to count. Raises TargetError, TargetLost."""
     info = parse_info(await ask(connection, name, "INFO"))
     if not info.get("redis_version"):
         raise TargetError(f"target {name} does not say what it is (INFO has no redis_version)")
@@ -59,7 +60,9 @@ async def facts_of(connection: RespConnection, name: str) -> tuple[NodeFacts, Ca
     cluster = info.get("cluster_enabled") == "1"
     known = capabilities_of(info, await _json_commands(connection, modules), cluster)
     caps = replace(known, bulk_limit=await _bulk_limit(connection))
-    keys = sum(int(n) for k, v in info.items() if re.fullmatch(r"db\d+", k) for n in re.findall(r"keys=(\d{1,18})", v))
+    numbered = ((int(k[2:]), v) for k, v in info.items() if re.fullmatch(r"db\d{1,9}", k))
+    ours = (v for db, v in numbered if (db == 0 if cluster else db >= first_db))
+    keys = sum(int(n) for v in ours for n in re.findall(r"keys=(\d{1,18})", v))
     facts = NodeFacts(
         name,
         caps.product,
@@ -126,7 +129,7 @@ class StandaloneTarget:
     async def connect(self) -> None:
         """Find out what it is; refuse what can't be written to."""
         control = self._control = await self._open(self.name)
-        facts, caps = await facts_of(control, self.name)
+        facts, caps = await facts_of(control, self.name, self._endpoint.db)
         problem = unsupported(caps)
         if problem:
             raise TargetError(f"target {self.name}: {problem}")
@@ -242,8 +245,7 @@ class StandaloneTarget:
     ) -> None:
         """FLUSHALL, FLUSHDB or DFLYCLUSTER FLUSHSLOTS, together with the checkpoint `records` of all FLOWs.
 
-        `kept` writes what else the job keeps here; `spared` says which keys are not ours to remove (--on-existing
-        skip).
+        `kept` writes what else the job keeps here; `spared` says which keys are not ours to remove.
         """
         name = item.args[0].upper()
         base = self._endpoint.db
@@ -292,10 +294,6 @@ class StandaloneTarget:
             raise TargetLost(f"target {self.name}: {lost}") from None
         finally:
             await connection.aclose()
-
-    async def remove(self, wanted: KeyChoice) -> None:
-        """UNLINK every key that is `wanted`."""
-        await self._remove_keys(None, wanted)
 
     async def _remove_keys(self, only: int | None, wanted: Callable[[int, bytes], bool]) -> None:
         prefix = f"{self._settings.checkpoint_prefix}:".encode()

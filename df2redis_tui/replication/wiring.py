@@ -65,7 +65,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     assert state.writer is not None
     assert job.pipes is not None
     job.followed = greeting.master_id
-    old = job.old.keys if job.old is not None else None
+    old = job.old.keys if len(job.old.marks) else None
     dispatcher = state.dispatcher = Dispatcher(
         state.flow,
         state.knobs,
@@ -123,7 +123,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
     state.ingest = Ingest(
         connection,
         dispatcher.channel,
-        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route, quirks),
+        Translators(snapshot, journal, state.expiry, job.dead_letters, caps, route, quirks, old),
         rereads,
         Rereading(
             rereads,
@@ -137,6 +137,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         release=greeting.release,
         is_near=state.near,
         lag=state.end_to_end_lag,
+        leftovers=state.leftovers,
     )
     return state.ingest
 

@@ -14,31 +14,25 @@ WHY: Final = "the target held a key of this name before the copy"
 
 
 class Held(Protocol):
-    """The keys of the target before the copy."""
+    """The keys of the target before the copy. A key that is wrongly taken for one of them is removed in front of its
+    first command, when it is not there."""
 
-    def mark(self, db: int, key: bytes) -> bytes | None:
-        """Something short that stands for this key, None when it was not there."""
-        ...
+    def holds(self, db: int, key: bytes) -> bool: ...
+
+    def drop(self, db: int, key: bytes) -> None: ...
 
 
 class OldKeys:
-    """`db` is the target's number. `certain` False: an earlier run may have replaced some, which must stay."""
+    """`db` is the target's number. `certain` False: an earlier run may have replaced some, which must stay.
+
+    `holds` says whether the target may still have the old value; `replaced`, that what it has is the source's from now
+    on.
+    """
 
     def __init__(self, held: Held) -> None:
-        self.held = held
         self.certain = True
-        self.gone: set[bytes] = set()  # marks of those replaced or removed
-
-    def holds(self, db: int, key: bytes) -> bool:
-        """Whether the target may still have the old value."""
-        mark = self.held.mark(db, key)
-        return mark is not None and mark not in self.gone
-
-    def replaced(self, db: int, key: bytes) -> None:
-        """What the target has is the source's from now on."""
-        mark = self.held.mark(db, key)
-        if mark is not None:
-            self.gone.add(mark)
+        self.holds = held.holds
+        self.replaced = held.drop
 
 
 def replaces(name: bytes, count: int) -> bool:

@@ -98,6 +98,14 @@ ACTIONS: tuple[Action, ...] = (
         footer=1,
         palette="engine",
     ),
+    Action(
+        "suspend",
+        ("ctrl+z",),
+        "suspend",
+        "let the source go and stop; fg goes on",
+        ENGINE,
+        palette="engine",
+    ),
     Action("overview", ("1",), "overview", "FLOWs, target nodes, newest flushes", SCREENS, palette="go"),
     Action("batches", ("2", "b"), "batches", "the log of flushes, with filters", SCREENS, footer=6, palette="go"),
     Action(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
-from textual.app import App
+from textual.app import App, SuspendNotSupported
 from textual.binding import BindingsMap
 from textual.filter import Monochrome, NoColor
 from textual.timer import Timer
 
 from df2redis_tui.replication.handle import EngineHandle
 from df2redis_tui.settings import Settings
+from df2redis_tui.suspending import Suspension
 from df2redis_tui.telemetry.glyphs import choose
 from df2redis_tui.tui.actions import BY_ID, disabled_reason
 from df2redis_tui.tui.appearance import choose_console, choose_theme
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30.0
+SUSPEND_STEP = 0.1  # seconds between two looks at whether Ctrl-Z was pressed
 NOTE_SECONDS = 12.0  # the last change stands in the tuning bar for so long
 
 
@@ -55,6 +59,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         self._styles_of_roles: dict[str, Style | None] = {}
         super().__init__(css_path=["app.tcss", *map(str, self._loaded.styles)])
         self.engine = engine
+        self.suspension: Suspension = Suspension(engine)
         self.settings = settings
         self.keymap = resolve_keys(settings.keys)
         self.glyphs = choose(settings.glyphs)
@@ -67,6 +72,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         self.crash: BaseException | None = None
         self.start_error: BaseException | None = None
         self._sampling = sampling
+        self._suspending = False
         self._trail: list[str] = []
         self._ended = False
         self._noted = 0.0
@@ -108,6 +114,9 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.set_interval(every, self.sample)
             self.set_interval(STEP, self._follow_signals)
             self.run_worker(self._supervise(), name="engine", exit_on_error=False)
+            if threading.current_thread() is threading.main_thread():
+                self.suspension.install()  # the driver has put its own handler there, which stops at once
+            self.set_interval(SUSPEND_STEP, self._suspend_if_asked)
         self.call_after_refresh(self.redraw)
 
     async def _supervise(self) -> None:
@@ -131,6 +140,19 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.exit()
         elif self.signals.stopped_by is not None:
             self.drain()
+
+    async def _suspend_if_asked(self) -> None:
+        """Give the terminal back and stop, once the source has been let go."""
+        if not self.suspension.asked or self._suspending:
+            return
+        self._suspending = True
+        try:
+            await asyncio.to_thread(self.suspension.let_go)
+            with contextlib.suppress(SuspendNotSupported), self.suspend():
+                self.suspension.stop()
+            self.suspension.go_on()
+        finally:
+            self._suspending = False
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = error

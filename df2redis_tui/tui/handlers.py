@@ -224,6 +224,7 @@ HANDLERS: dict[str, Handler] = {
     "tune-reset": _reset,
     "pause": _pause,
     "quit": lambda ui: ui.quit(),
+    "suspend": lambda ui: ui.suspension.ask(),
     "overview": _go("overview"),
     "batches": _go("batches"),
     "errors": _go("errors"),

@@ -169,14 +169,14 @@ def test_without_the_list_of_what_was_there(trial: Begin) -> None:
 
 
 @pytest.mark.full_only
-def test_a_target_of_ours_begins_empty(trial: Begin) -> None:
+def test_of_a_target_of_ours_what_the_source_lacks_goes(trial: Begin) -> None:
     it = trial("--target-owned", source=SLOW, flushes=False)
     fill_source(it)
     fill_target(it)
     it.start(wait=False)
     wait_until(lambda: it.source.full_syncs == 1)
     create_everywhere(it, range(NAMES // 2))
-    it.wait_moving()
+    it.program.wait_for("keys looked at")
     it.finish()
     with it.standalone.servers[0].client() as client:
         assert not client.exists(BYSTANDER)

@@ -112,6 +112,7 @@ def test_a_target_of_ours_is_emptied_of_what_the_source_lacks(trial: Begin) -> N
     it.start()
     come_back(it, 4)
     resyncs(it, 2)
+    it.program.wait_for("keys looked at")
     it.finish()
     with it.standalone.servers[0].client() as client:
         assert not client.exists(BYSTANDER)

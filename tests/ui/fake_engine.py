@@ -50,6 +50,7 @@ class FakeEngine:
         self.requests: list[TuneRequest] = []
         self.extra_events: list[EventRecord] = []
         self.started = False
+        self.attached = True
         self.beats = 0
         self.changes: dict[str, object] = {}
         self._stop_at: float | None = None
@@ -104,6 +105,13 @@ class FakeEngine:
     def resume(self) -> None:
         self.paused = ""
         self.refresh()
+
+    def detach_source(self, timeout: float) -> bool:
+        self.attached = False
+        return True
+
+    def attach_source(self) -> None:
+        self.attached = True
 
     def request_stop(self, deadline: float | None = 30.0) -> None:
         self.stops.append(deadline)

@@ -13,10 +13,14 @@ class Names:
     """Keys of database 0."""
 
     def __init__(self, *names: bytes) -> None:
-        self._names = names
+        self._names = set(names)
 
-    def mark(self, db: int, key: bytes) -> bytes | None:
-        return key if db == 0 and key in self._names else None
+    def holds(self, db: int, key: bytes) -> bool:
+        return db == 0 and key in self._names
+
+    def drop(self, db: int, key: bytes) -> None:
+        if db == 0:
+            self._names.discard(key)
 
 
 @pytest.fixture

@@ -149,9 +149,9 @@ def test_killed_between_two_masters_of_a_flush(trial: Begin, rounds: Rounds) -> 
 
 
 def flushes(it: Trial) -> int:
-    """How often FLUSHALL ran on the masters."""
+    """How often FLUSHDB ran on the masters."""
     total = 0
     for server in it.target.servers:
         with server.client() as client:
-            total += client.info("commandstats").get("cmdstat_flushall", {}).get("calls", 0)
+            total += client.info("commandstats").get("cmdstat_flushdb", {}).get("calls", 0)
     return total

@@ -203,3 +203,25 @@ def test_skip_leaves_every_old_value_alone(trial: Begin) -> None:
         assert [client.dump(name) for name in names] == before
         assert client.get(BYSTANDER) == b"x"
         assert client.get("base:77") == b"77"
+
+
+def test_flushes_and_kills_leave_what_is_of_others(trial: Begin, rounds: Rounds) -> None:
+    """The workload flushes a database now and then; each key of before the copy stays, all of the copy's go."""
+    it = trial()
+    with it.standalone.servers[0].client() as client:
+        for db in (0, 1):
+            client.select(db)
+            client.mset({f"{BYSTANDER}:{i}": i for i in range(50)})
+    it.start()
+    for _ in range(rounds(2, 20)):
+        with it.source.client(1) as client:
+            client.flushdb()
+        it.pause(0.0, 0.3)
+        it.kill()
+        with it.source.client(1) as client:
+            client.flushdb()
+        it.start()
+    it.finish()
+    for db in (0, 1):
+        with it.standalone.servers[0].client(db) as client:
+            assert sum(1 for _ in client.scan_iter(f"{BYSTANDER}:*")) == 50

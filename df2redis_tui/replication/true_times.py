@@ -9,7 +9,7 @@ import time
 import anyio
 
 from df2redis_tui.dragonfly.control import open_source
-from df2redis_tui.errors import Df2RedisError, SourceLost
+from df2redis_tui.errors import Df2RedisError, SourceLost, TargetError
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.settings import Endpoint
@@ -47,7 +47,10 @@ async def give_true_times(job: JobState) -> None:
         log.info("Expiry times compared", extra={"fields": {"corrected": given}})
     if job.settings.exactly_once:
         job.noted.held = False
-        await job.noted.write()
+        try:
+            await job.noted.write()
+        except TargetError as error:  # the next run looks once more
+            log.warning("Not noted that all expiry times are true", extra={"fields": {"reason": str(error)}})
 
 
 def _unremembered(job: JobState) -> bool:

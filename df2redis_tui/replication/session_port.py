@@ -89,7 +89,7 @@ class SessionPort:
         if self._job.settings.on_lost_backlog == "stop":
             raise only_a_full_sync(text)
         self._job.records.event("warning", "reconnect", f"{text}: full sync")
-        log.warning("Partial sync refused", extra={"fields": {"granted": granted.count(True), "flows": len(granted)}})
+        log.warning("Partial sync refused", extra={"fields": {"reason": text}})
 
     def lsn_gap(self, flow: int, expected: int, got: int) -> None:
         state = self._job.flows[flow]

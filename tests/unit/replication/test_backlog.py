@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import anyio
 import pytest
 
@@ -9,9 +12,11 @@ from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.errors import SourceError
 from df2redis_tui.replication.backlog import WINDOW, Backlog
+from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.replication.session import Session
-from df2redis_tui.settings import Endpoint
+from df2redis_tui.replication.session_port import SessionPort
+from df2redis_tui.settings import Endpoint, Settings
 
 HERE = Endpoint((("127.0.0.1", 1),))
 
@@ -54,6 +59,18 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 @pytest.mark.parametrize(("release", "never"), [((1, 20), False), ((1, 21), True), ((1, 30), True), ((1, 31), False)])
 def test_some_releases_never_grant_a_partial_sync(release: tuple[int, int], never: bool) -> None:
     assert ("never grant a partial sync" in followed(release).advice()) is never
+
+
+def test_a_run_says_once_that_a_restart_may_cost_a_full_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = JobState(Settings(HERE, HERE, state_dir=tmp_path))
+    port = SessionPort(job)
+    clock = iter(range(0, 10_000, int(WINDOW)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    for number in range(4):
+        port.source_offsets([0, int(number * 7_000 * WINDOW)])
+    (warning,) = [event.text for event in job.records.events if event.level == "warning"]
+    assert "may cost a full sync" in warning
+    assert "--shard_repl_backlog_len is 8,192 records a shard unless raised, 1.2 s at the 7,000 records/s" in warning
 
 
 class Opened:

@@ -47,7 +47,8 @@ def test_flushes(
     copy.finish(least=3)
 
 
-def test_kill_in_a_row_and_resume(source: SourceServer, copying: Callable[..., Copying], workload: Workload) -> None:
+@pytest.mark.real_or_full  # tests/faults has it for the look-alike
+def test_kill_in_a_row_and_resume(copying: Callable[..., Copying], workload: Workload) -> None:
     copy = copying()
     for _ in range(3):
         copy.start()
@@ -107,7 +108,7 @@ def test_a_target_that_stops_holds_the_source_back(
 ) -> None:
     """Backpressure: the program's memory stays bounded, the source goes on, and everything arrives."""
     value = b"x" * 20_000
-    copy = copying("--channel-bytes", "4MiB", "--max-in-flight", "2")
+    copy = copying("--channel-bytes", "1MiB", "--max-in-flight", "2", "--batch-size", "20")
     program = copy.start()
     copy.wait_stable()
     with source.client() as client:

@@ -9,7 +9,7 @@ import time
 import anyio
 
 from df2redis_tui.dragonfly.control import Control, error_text
-from df2redis_tui.errors import SourceError, TargetLost, printable
+from df2redis_tui.errors import SourceError, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import is_error
 from df2redis_tui.telemetry.snapshot import Phase
@@ -134,5 +134,5 @@ async def _note_copied(job: JobState, count: int) -> None:
         async with job.checkpointing:
             await job.noted.write()
         job.noted.copied_noted = count
-    except TargetLost as lost:
-        log.info("The job's record was not written", extra={"fields": {"reason": str(lost)}})
+    except TargetError as failed:  # it is noted again soon: whether the target takes writes, the FLOWs find out
+        log.info("The job's record was not written", extra={"fields": {"reason": str(failed)}})

@@ -89,7 +89,7 @@ EXCUSED: tuple[Excused, ...] = (
     Excused((OLD_3, OLD_2, MIDDLE_3, MIDDLE_2), EVERY_TARGET, b"st:zu", "absent", f"{REREAD}: ZUNIONSTORE over shards"),
     Excused((OLD_3, MIDDLE_3), EVERY_TARGET, b"st:zi", "absent", f"{REREAD}: ZINTERSTORE over shards"),
     Excused((MIDDLE_3,), EVERY_TARGET, b"st:zr", "absent", f"{REREAD}: ZRANGESTORE over shards"),
-    Excused(NEW, EVERY_TARGET, b"st:zr", "value", f"{REREAD}: scores of 6 digits"),
+    Excused(NEW, EVERY_TARGET, b"st:zr", "absent", f"{REREAD}: scores of 6 digits"),
     Excused(NEW_MANY, EVERY_TARGET, b"st:gs", "absent", f"{REREAD}: GEORADIUS STORE over shards"),
     Excused(NEW_MANY, EVERY_TARGET, b"st:sorted", "absent", f"{REREAD}: SORT STORE over shards"),
 )

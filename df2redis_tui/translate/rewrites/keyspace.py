@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from df2redis_tui.dragonfly import records
 from df2redis_tui.errors import DecodeError
 from df2redis_tui.translate.keys import keys_of, number, slot_of
@@ -22,6 +24,10 @@ REENCODED = (
     | JSON_TYPES
     | SKETCHES
 )  # fmt: skip
+
+LONGEST_MS: Final = (
+    (1 << 28) - 1
+) * 1000  # no key of a Dragonfly lives longer (kMaxExpireDeadlineSec, expire_period.h)
 
 
 def delete(to: Rewriter, args: Args) -> None:
@@ -145,7 +151,7 @@ def _reread_in_both(to: Rewriter, key: bytes, new_db: int, why: str) -> None:
 
 
 def restore(to: Rewriter, args: Args) -> None:
-    """RESTORE: TTL made absolute, STICK dropped, a payload the target lacks rebuilt."""
+    """RESTORE: TTL made absolute and cut as the source cuts it, STICK dropped, a payload the target lacks rebuilt."""
     if len(args) < 4 or len(args[3]) <= FOOTER_LENGTH or (ttl := number(args[2])) is None:
         to.truncated(args[1:2], b"RESTORE")
         return
@@ -153,9 +159,8 @@ def restore(to: Rewriter, args: Args) -> None:
     options = [arg.upper() for arg in args[4:]]
     expire_ms = 0
     if ttl:
-        expire_ms = to.expire_at(
-            key, absolute_ms(b"PXAT" if b"ABSTTL" in options else b"PX", args[2], to.now_ms) or ttl
-        )
+        true_ms = absolute_ms(b"PXAT" if b"ABSTTL" in options else b"PX", args[2], to.now_ms) or ttl
+        expire_ms = to.expire_at(key, min(true_ms, to.now_ms + LONGEST_MS))
     else:
         to.forget_expiry(key)
     to.recreated(key)

@@ -230,7 +230,7 @@ class Engine:
         if error.advice is not None:
             return error.advice
         if error.retryable or error.exit_code in (3, 4):
-            return "nothing confirmed is lost; mend it and run the same command again"
+            return "nothing confirmed is lost; fix it and run the same command again"
         return ""
 
     # Tuning

@@ -45,7 +45,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Overtaken:
-    """A command that must not be applied twice ran ahead of an earlier one on its key: only a re-read mends it."""
+    """A command that must not be applied twice ran ahead of an earlier one on its key: only a re-read corrects it."""
 
     db: int
     key: bytes

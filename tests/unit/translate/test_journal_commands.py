@@ -363,3 +363,9 @@ def test_scores_cut_to_six_digits_are_read_again() -> None:
 )
 def test_other_deletes_before_a_zadd_need_no_reading_again(pair: list) -> None:
     assert not [line for line in outcome(items(journal(), *pair)) if line.startswith("REREAD")]
+
+
+def test_a_restored_key_lives_no_longer_than_its_source_lets_it() -> None:
+    longest = (2**28 - 1) * 1000
+    (sent,) = outcome(items(journal(), entry(f"RESTORE k {NOW + 2 * longest} {'p' * 20} ABSTTL")))
+    assert sent.split()[2] == str(NOW + longest)

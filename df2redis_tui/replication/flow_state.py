@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from dataclasses import dataclass
 
 from df2redis_tui.errors import printable
 from df2redis_tui.pipeline.batch import Batch
@@ -15,10 +13,12 @@ from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.checkpoint import FlowLedger
 from df2redis_tui.replication.doubts import Doubts
+from df2redis_tui.replication.flush_log import FlushLog
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.lateness import LATE, fields_in_doubt, in_doubt
 from df2redis_tui.replication.leftovers import Leftovers
 from df2redis_tui.replication.reread import Rereads
+from df2redis_tui.replication.source_history import SourceHistory
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.target.pending import Overtaken, Pending
 from df2redis_tui.target.writer import Writer
@@ -30,7 +30,6 @@ from df2redis_tui.translate.scripts import MOVED_ONTO_ITSELF
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY = 0.01  # seconds: flushes that follow faster are counted into the next line
 ACK_BEHIND = 1024  # records (§4.3)
 NEAR = 1.0  # seconds
 SAY_AGAIN = 30.0  # seconds
@@ -43,12 +42,6 @@ _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID
 _FOR_GOOD = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand", "ERR string exceeds")
 
 TOO_LONG = "exceeds maximum allowed size"  # the answer to a piece that makes a string too long
-
-
-@dataclass(slots=True)
-class _Unlogged:
-    flushes: int = 0
-    entries: int = 0
 
 
 class FlowState:
@@ -84,10 +77,9 @@ class FlowState:
         self.lsn_checkpointed: int | None = None  # on targets where checkpoints are written apart
         self.interval_tuned = False
         self.merged = False  # databases of the source are one on the target
-        self._source_history: deque[tuple[float, int]] = deque(maxlen=10_000)
+        self._source_history = SourceHistory()
+        self._flush_log = FlushLog(flow)
         self._records = records
-        self._logged_at = 0.0
-        self._unlogged = _Unlogged()
         self._said_unverified = self._said_refused = 0.0
         self._unsaid = 0
         self._confirmed_at = 0.0
@@ -141,7 +133,7 @@ class FlowState:
                 batch.result,
                 batch.result != "ok",
             )
-            self._log_flush(batch, now, took)
+            self._flush_log.flushed(batch, now, took)
 
     def _was_late(self, block: Block, waited: float) -> int:
         """Read again what the target may have ended before this block came to it; returns how much that is."""
@@ -181,29 +173,6 @@ class FlowState:
             self._moved_to(next_lsn, False)
         self.stats.entries += 1
         self.stats.commands += 1
-
-    def _log_flush(self, batch: Batch, now: float, took: float) -> None:
-        if not log.isEnabledFor(logging.INFO):
-            return
-        if now - self._logged_at < LOG_EVERY and batch.result == "ok":
-            self._unlogged.flushes += 1
-            self._unlogged.entries += batch.entries
-            return
-        self._logged_at = now
-        fields: dict[str, object] = {
-            "flow": self.flow,
-            "batch": batch.number,
-            "entries": batch.entries,
-            "bytes": batch.size,
-            "nodes": batch.nodes,
-            "ms": round(took, 2),
-        }
-        if self._unlogged.flushes:
-            fields |= {"unlogged_batches": self._unlogged.flushes, "unlogged_entries": self._unlogged.entries}
-            self._unlogged = _Unlogged()
-        if batch.result != "ok":
-            fields["result"] = batch.result
-        log.info("Flushing batch", extra={"fields": fields})
 
     def refused(self, pending: Pending, batch: Batch) -> None:
         error = printable(pending.error.encode("utf-8", "backslashreplace"))
@@ -441,18 +410,12 @@ class FlowState:
     def note_source_offset(self, lsn: int) -> None:
         """What the source said of this FLOW's next LSN just now."""
         self.stats.lsn_source = lsn
-        history = self._source_history
-        if not history or history[-1][1] < lsn:
-            history.append((time.monotonic(), lsn))
+        self._source_history.note(lsn)
 
     def unread_for(self) -> float:
         """Seconds (about) by which reading is behind the source: since when it has had records we have not received."""
-        received, history = self.stats.lsn_received, self._source_history
-        if received is None:
-            return 0.0
-        while history and history[0][1] <= received:
-            history.popleft()
-        return time.monotonic() - history[0][0] if history else 0.0
+        received = self.stats.lsn_received
+        return self._source_history.behind_for(received) if received is not None else 0.0
 
     def unread(self) -> bool:
         """Whether keys wait for a re-read, or for their removal, or for the confirmation of either."""

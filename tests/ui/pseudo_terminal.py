@@ -21,7 +21,9 @@ class Terminal:
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self.attributes = termios.tcgetattr(side)
         self.log = log
-        env = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+        # A size in the environment (pytest-xdist gives its workers one) would hide the terminal's own.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        env = inherited | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
 
         def take_terminal() -> None:
             os.setsid()
@@ -33,6 +35,10 @@ class Terminal:
         )  # fmt: skip
         self.side = side
         self.seen = ""
+
+    def see(self, text: str) -> str:
+        """Read until this stands there; the time is for a busy machine."""
+        return self.read(60, text)
 
     def read(self, seconds: float, until: str = "") -> str:
         end = time.monotonic() + seconds

@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def test_the_demo_in_a_terminal(demo: Terminal) -> None:
-    demo.read(60, "STABLE SYNC")
+    demo.see("STABLE SYNC")
     demo.read(2)
     seen = plain(demo.seen)
     for words in ("STABLE SYNC", "FLOW 0", "FLOW 2", "limiter", "Target", "Batches", "all FLOWs", "healthy"):
@@ -40,21 +40,21 @@ def test_the_demo_in_a_terminal(demo: Terminal) -> None:
 
     demo.seen = ""
     demo.key("+")
-    demo.read(5, "from the next batch")
+    demo.see("from the next batch")
     assert "2,500" in plain(demo.seen)
 
     demo.key("p")
-    demo.read(5, "ENGINE PAUSED")
+    demo.see("ENGINE PAUSED")
     assert "ENGINE PAUSED" in demo.seen
     time.sleep(1.0)
     demo.key("p")
 
     demo.seen = ""
     demo.key("4")
-    demo.read(5, "What it can do")
+    demo.see("What it can do")
     assert "standalone" in demo.seen
     demo.key("?")
-    demo.read(5, "undo the last change")
+    demo.see("undo the last change")
     assert "undo the last change" in demo.seen
 
     demo.key("q")

@@ -56,7 +56,7 @@ def terminal(
 
 
 def started(it: FakeRun) -> None:
-    it.read(15, "quit")
+    it.see("quit")
     assert "STABLE" in it.seen or "FULL" in it.seen
     it.read(0.5)
 
@@ -76,7 +76,7 @@ def test_quit_twice_ends_it_now(tmp_path: Path) -> None:
     with terminal(tmp_path, {"stop_takes": 60}) as it:
         started(it)
         it.key("q")
-        it.read(5, "Draining")
+        it.see("Draining")
         began = time.monotonic()
         it.key("q")
         it.wait()
@@ -109,7 +109,7 @@ def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
     with terminal(tmp_path, {"stop_takes": 60, "end": ["done", 7, ""]}) as it:
         started(it)
         it.process.send_signal(signal.SIGTERM)
-        it.read(5, "Draining")
+        it.see("Draining")
         it.process.send_signal(signal.SIGTERM)
         assert it.wait(10) == 7
         assert "stops=[30.0, 0]" in it.log.read_text()
@@ -169,10 +169,10 @@ def test_a_terminal_that_stops_reading_does_not_stop_the_engine(tmp_path: Path) 
 def test_a_display_that_fails_leaves_the_replication_running(tmp_path: Path) -> None:
     with terminal(tmp_path, crash_after=2.0) as it:
         started(it)
-        it.read(8, "the display failed")
+        it.see("the display failed")
         assert "the display failed (RuntimeError, see the log); the replication goes on without it" in it.seen
         assert "Traceback" not in it.seen
-        it.read(3, "stable sync")
+        it.see("stable sync")
         before = it.beats()
         time.sleep(1.0)
         assert it.beats() > before
@@ -183,7 +183,7 @@ def test_a_display_that_fails_leaves_the_replication_running(tmp_path: Path) -> 
 def test_the_end_of_the_run_shows_the_report_until_a_key(tmp_path: Path) -> None:
     script = [["full sync", 1.5], ["done", 99]]
     with terminal(tmp_path, {"script": script, "start_at": 90, "loaded": ()}) as it:
-        it.read(10, "everything was copied")
+        it.see("everything was copied")
         assert "everything was copied" in it.seen
         assert it.process.poll() is None
         it.key("q")
@@ -194,11 +194,11 @@ def test_a_small_terminal_is_told_what_is_needed(tmp_path: Path) -> None:
     with terminal(tmp_path) as it:
         started(it)
         it.resize(52, 14)
-        it.read(5, "need 60x18, have 52x14")
+        it.see("need 60x18, have 52x14")
         assert "need 60x18, have 52x14" in it.seen
         it.seen = ""
         it.resize(80, 24)
-        it.read(5, "STABLE SYNC")
+        it.see("STABLE SYNC")
         assert "STABLE SYNC" in it.seen
 
 

@@ -99,7 +99,7 @@ def test_it_goes_on_with_what_the_name_stands_for_now(
         except AssertionError:
             raise AssertionError(program.output()[-3000:]) from None
         program.signal(signal.SIGTERM)
-        assert program.wait(40) == 143
+        assert program.wait(40) == 0
         compared = source.compare(Endpoint((("127.0.0.1", pair.second.port),)))
         assert compared.same, f"{compared}\n{program.log()[-6000:]}"
         assert source.full_syncs == 1

@@ -15,6 +15,7 @@ from tests.real.sources import SourceServer
 from tests.real.targets import Target
 from tests.support.content import hll_registers
 from tests.support.program import Program
+from tests.support.servers import wait_for_cluster
 
 BOOKKEEPING = b"df2redis"
 TOLERANCE = Tolerance(ttl_ms=3_000, field_ttl_ms=5_000)
@@ -129,6 +130,8 @@ class Copying:
                 return found
 
     def _compare(self) -> Comparison:
+        if self.target.cluster:  # a server that stood still takes the others for dead at first
+            wait_for_cluster(self.target.servers)
         work = compare(
             self.source.endpoint,
             self.target.endpoint,

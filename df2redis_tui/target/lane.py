@@ -57,7 +57,9 @@ class Lane:
         return time.monotonic() - sent if sent else 0.0
 
     def post(self, part: Part) -> None:
-        part.looked_at = any(command in part.wire for command in LOOKED_AT)
+        # Values of a snapshot are many bytes, and no such command.
+        journal = any(block.lsns is not None for block in part.batch.blocks)
+        part.looked_at = journal and any(command in part.wire for command in LOOKED_AT)
         if not part.counted:
             self._uncounted.append(part)
         self.waiting.append(part)

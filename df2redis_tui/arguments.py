@@ -27,8 +27,8 @@ Every option is also a key of the configuration file (df2redis-tui config prints
 DF2REDIS_BATCH_SIZE=500; a flag wins over a variable, a variable over the file. Passwords: {PASSWORD_ENV["source"]},
 {PASSWORD_ENV["target"]}, the ...-password-file options, or the URLs in the configuration file.
 
-exit codes: 0 done, 2 configuration, 3 source, 4 target, 5 something could not be copied, 130/143 ended by a signal,
-            1 a defect of this program
+exit codes: 0 everything confirmed, 2 configuration, 3 source, 4 target, 5 something could not be copied,
+            6 ended by q too early (130, 143: by a signal), 7 drain cut short, 1 a defect of this program
 
 example:    df2redis-tui --source dragonfly://10.0.0.1:6379 --target redis://10.0.0.2:6379 --until caught-up
 """

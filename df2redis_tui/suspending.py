@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -57,10 +58,14 @@ class Suspension:
         if not self.engine.detach_source(DETACH_SECONDS):
             log.warning("the source's connections are not closed yet, and this process is being stopped")
 
-    def stop(self) -> None:
-        """Stop this process as its terminal's job control would have; returns when it goes on, or at once where there
-        is no job control."""
-        before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    def stop(self, *, group: bool = False) -> None:
+        """Stop this process as its terminal's job control would have, with its `group` where Ctrl-Z came as a key: a
+        wrapper that went on would keep the terminal. Returns when it goes on, or at once where there is no job
+        control."""
+        before = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        if group:
+            os.killpg(os.getpgrp(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, before)
 

@@ -75,6 +75,7 @@ class Dispatcher:
         self.rate_limited = False
         self.holds_batch = False  # gathered, not sent yet
         self.held = 0  # commands of that batch
+        self.held_arrival = 0.0  # monotonic time at which its oldest command was read
         self.void = False
         self._rate_wait: anyio.CancelScope | None = None
         self.before_dispatch: Callable[[Batch], Awaitable[None]] | None = None
@@ -121,8 +122,9 @@ class Dispatcher:
 
     async def _send(self, batch: Batch) -> None:
         self.holds_batch, self.held = True, batch.commands
+        self.held_arrival = next((block.arrived for block in batch.blocks), 0.0)
         await self._send_when_allowed(batch)
-        self.holds_batch, self.held = False, 0
+        self.holds_batch, self.held, self.held_arrival = False, 0, 0.0
 
     async def _send_when_allowed(self, batch: Batch) -> None:
         unknown = {b.db for b in batch.blocks if b.commands} - self._databases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from df2redis_tui.replication.flow_state import FlowState
+from df2redis_tui.replication.flow_state import NEAR, FlowState
 from df2redis_tui.replication.job_state import JobState
 
 
@@ -15,12 +15,14 @@ async def end_session(job: JobState, keep: bool) -> None:
     remove a half-written key).
     """
     resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
-    near = [state.near() for state in job.flows]  # asked before anything is done that takes time
-    job.caught_up_at_end = resumable and job.stop_asked.is_set() and all(near)
-    for state, caught_up in zip(job.flows, near, strict=True):
+    # Asked before anything is done that takes time. What was read reaches the target in front of the true times, what
+    # was not may extend them.
+    read = [state.unread_for() < NEAR for state in job.flows]
+    job.caught_up_at_end = resumable and job.stop_asked.is_set() and all(read)
+    for state, all_read in zip(job.flows, read, strict=True):
         dispatcher = state.dispatcher
         if dispatcher is not None:
-            if resumable and job.stop_asked.is_set() and state.ingest is not None and caught_up:
+            if resumable and job.stop_asked.is_set() and state.ingest is not None and all_read:
                 dispatcher.channel.unbounded = True
                 await state.ingest.write_all_expiries()
             if not resumable and not keep:

@@ -395,7 +395,7 @@ class FlowState:
     def nearly_read(self) -> bool:
         """Whether the source has said of records that were not received, and they can't be far."""
         stats = self.stats
-        return (stats.lsn_source or 0) > (stats.lsn_received or 0) and self.near()
+        return (stats.lsn_source or 0) > (stats.lsn_received or 0) and self.unread_for() < NEAR
 
     def oldest_wait(self) -> float:
         """Seconds since the oldest unconfirmed record was read, 0 when all is confirmed."""
@@ -403,7 +403,10 @@ class FlowState:
         if dispatcher is None or writer is None:
             return 0.0
         arrived = (
-            writer.oldest_arrival() or dispatcher.accumulator.oldest_arrival() or dispatcher.channel.oldest_arrival()
+            writer.oldest_arrival()
+            or dispatcher.held_arrival
+            or dispatcher.accumulator.oldest_arrival()
+            or dispatcher.channel.oldest_arrival()
         )
         return max(0.0, time.monotonic() - arrived) if arrived else 0.0
 
@@ -461,4 +464,4 @@ class FlowState:
         stats = self.stats
         if stats.lsn_confirmed is None or stats.lsn_received is None:
             return None
-        return max(stats.lsn_received, stats.lsn_source or 0) - stats.lsn_confirmed
+        return max(0, max(stats.lsn_received, stats.lsn_source or 0) - stats.lsn_confirmed)

@@ -20,7 +20,7 @@ from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
-from df2redis_tui.replication.source_checks import count_full_sync
+from df2redis_tui.replication.source_checks import keep_count
 from df2redis_tui.replication.true_times import give_true_times
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -43,7 +43,7 @@ async def run(job: JobState) -> None:
             tasks.start_soon(_watch_lag, job)
             tasks.start_soon(job.guarded, lambda: _keep_lease(job))
             tasks.start_soon(keep_mirror, job)
-            tasks.start_soon(job.guarded, lambda: count_full_sync(job))
+            tasks.start_soon(job.guarded, lambda: keep_count(job))
             tasks.start_soon(job.guarded, lambda: keep_checkpoints(job))
             tasks.start_soon(job.guarded, lambda: name_rereads(job))
             await _sessions(job)
@@ -180,7 +180,8 @@ async def _watch_lag(job: JobState) -> None:
             job.tasks.start_soon(job.guarded, lambda: clean_up(job))
         if job.noted.cleaning or any(state.unread() for state in job.flows):
             continue
-        caught_up = job.caught_up_since is not None and time.monotonic() - job.caught_up_since >= CAUGHT_UP_FOR
+        since = job.caught_up_since
+        caught_up = since is not None and time.monotonic() - since >= CAUGHT_UP_FOR and job.source_answered > since
         if (job.settings.until == "caught-up" and caught_up) or (
             job.settings.mode == "snapshot" and stable and all(state.cut_confirmed for state in job.flows)
         ):

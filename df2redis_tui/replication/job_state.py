@@ -17,6 +17,7 @@ from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.dispatch import Gate
 from df2redis_tui.pipeline.knobs import FlowKnobs
 from df2redis_tui.pipeline.limiter import RateLimit
+from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.replication.backlog import Backlog
 from df2redis_tui.replication.barrier import GlobalBarrier
 from df2redis_tui.replication.checkpoint import JobKeys
@@ -72,6 +73,9 @@ class JobState:
         self.source_connected = False
         self.source_lost_since: float | None = None
         self.source_heard_at: float | None = None  # monotonic, like all of these; None outside of stable sync
+        self.source_answered = 0.0  # when it was asked what it has answered
+        self.ask_source = Signal()  # an answer is wanted at once
+        self._stop_wanted_at = 0.0
         self.target_asked_at: float | None = None  # since when an answer to INFO is due
         self.full_sync_begun = False
         self.full_sync_since = 0.0
@@ -196,6 +200,9 @@ class JobState:
     def stop(self) -> None:
         """Read no more; what was received is applied and confirmed. Keys that are being read again get a moment."""
         first, self.stopping = not self.stopping, True
+        if first:
+            self._stop_wanted_at = time.monotonic()
+            self.ask_source.set()
         if first and self.tasks is not None and self._nearly_there():
             self.tasks.start_soon(self._stop_later)
             return
@@ -209,9 +216,13 @@ class JobState:
         return (
             self.noted.clean_up_due
             or self.noted.cleaning
-            or self.source_silent() > 0  # it may only be this process that stood still
+            or not (self.complete or self._answered_since())  # what it has written is not known before
             or any(state.unread() or state.nearly_read() for state in self.flows)
         )
+
+    def _answered_since(self) -> bool:
+        """Whether the source has answered a question that was asked after the end was."""
+        return self.source_answered >= self._stop_wanted_at
 
     async def _stop_later(self) -> None:
         with anyio.move_on_after(REREAD_AT_END):
@@ -222,7 +233,7 @@ class JobState:
     def _stop_now(self) -> None:
         if not self.stop_asked.is_set():
             following = self.source_connected and self.session_phase is Phase.STABLE_SYNC
-            self.followed_to_end = following and not self.source_silent()
+            self.followed_to_end = following and (self.complete or self._answered_since())
         self.stop_asked.set()
         if self.connecting is not None:
             self.connecting.cancel()

@@ -35,8 +35,11 @@ class SessionEvents(Protocol):
 
     def phase(self, phase: Phase) -> None: ...
 
-    def heard(self) -> None:
-        """The source answered in stable sync."""
+    def heard(self, asked: float) -> None:
+        """The source answered in stable sync what it was asked then (monotonic)."""
+
+    async def until_asked_again(self, seconds: float) -> None:
+        """Return after `seconds`, or as soon as an answer is wanted."""
 
     async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
         """The source said what it is: make the FLOWs ready."""
@@ -289,14 +292,15 @@ class Session:
 
     async def _poll_offsets(self, control: Control) -> None:
         while True:
+            asked = time.monotonic()
             offsets = await control.offsets()
-            self._events.heard()
             if offsets is not None and len(offsets) == len(self._flows):
                 self._events.source_offsets(offsets)
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)
+            self._events.heard(asked)
             await self._events.following(control)
-            await anyio.sleep(POLL_EVERY)
+            await self._events.until_asked_again(POLL_EVERY)
 
 
 def flow_is_stable(state: FlowState) -> bool:

@@ -41,8 +41,12 @@ class SessionPort:
                 state.phase = phase
         self._job.session_at(phase)
 
-    def heard(self) -> None:
+    def heard(self, asked: float) -> None:
         self._job.source_heard_at = time.monotonic()
+        self._job.source_answered = asked
+
+    async def until_asked_again(self, seconds: float) -> None:
+        await self._job.ask_source.wait(seconds)
 
     async def greeted(self, greeting: Greeting, control: Control) -> list[FlowState]:
         before = self._job.greeting

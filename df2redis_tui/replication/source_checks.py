@@ -12,6 +12,7 @@ from df2redis_tui.dragonfly.control import Control, error_text
 from df2redis_tui.errors import SourceError, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import is_error
+from df2redis_tui.telemetry.format import plural
 from df2redis_tui.telemetry.snapshot import Phase
 
 log = logging.getLogger(__name__)
@@ -91,8 +92,8 @@ def check_size(job: JobState) -> None:
         _warn(job, f"the source does not say how many keys it has; this job copied {copied:,}")
     elif now * 100 < copied * share:
         lost = SourceError(
-            f"the source {job.settings.source.label} has {now:,} keys and this job copied {copied:,}: a new full sync "
-            f"would remove the rest from the target, and begins from {share} % on only (--min-source-keys); "
+            f"the source {job.settings.source.label} has {plural(now, 'key')} and this job copied {copied:,}: a new "
+            f"full sync would remove the rest from the target, and begins from {share} % on only (--min-source-keys); "
             "nothing was removed"
         )
         lost.advice = "bring the source's data back, or run it again with --min-source-keys 0 if that is all there is"
@@ -114,20 +115,22 @@ class SourceSize:
         self._due = time.monotonic() + COUNT_EVERY
         count = await control.key_count()
         if count is not None:
-            await _note_copied(job, count)
+            job.noted.copied = count
 
 
-async def count_full_sync(job: JobState) -> None:
-    """While a full sync runs: how many keys it has brought so far, where there were fewer before."""
+async def keep_count(job: JobState) -> None:
+    """Write to the target how many keys the copy has; while a full sync runs, how many it has brought so far, where
+    there were fewer before. A task of its own: the target may not answer."""
     while True:
         await anyio.sleep(COUNT_FIRST)
         if job.phase is Phase.FULL_SYNC:
             confirmed = sum(sum(state.stats.kinds.values()) for state in job.flows)
-            await _note_copied(job, max(job.noted.copied, min(confirmed, job.source_keys or 0)))
+            job.noted.copied = max(job.noted.copied, min(confirmed, job.source_keys or 0))
+        await _note_copied(job)
 
 
-async def _note_copied(job: JobState, count: int) -> None:
-    job.noted.copied, written = count, job.noted.copied_noted
+async def _note_copied(job: JobState) -> None:
+    count, written = job.noted.copied, job.noted.copied_noted
     if not job.settings.exactly_once or abs(count - written) * 20 <= written:
         return
     try:

@@ -16,6 +16,7 @@ from df2redis_tui.errors import NotCopied, printable
 from df2redis_tui.telemetry.logs import get_logger
 from df2redis_tui.translate.refusals import Refusal
 
+_GONE: Final = {"removed": "an older value of it is removed from the target; ", "incomplete": "", "untouched": ""}
 DEAD_LETTER_FILE: Final = "dead-letters.jsonl"
 _REMEMBERED: Final = 200_000  # about 30 MB of digests; keys themselves may be of any size
 _log = get_logger(__name__)
@@ -48,7 +49,7 @@ class DeadLetters:
         """Raise NotCopied (policy `stop`, or the letter can't be written), or append one letter."""
         if self._policy == "stop":
             raise NotCopied(
-                f"{_described(refusal)} can't be copied: {refusal.reason}; "
+                f"{_described(refusal)} can't be copied: {refusal.reason}; {_GONE[refusal.on_target]}"
                 f"--on-error skip records such keys in {self.path} and goes on"
             )
         try:

@@ -21,7 +21,7 @@ SUMMARY_KEYS: Final[dict[str, str]] = {
     "program": "version of df2redis-tui",
     "job": "name of the copy",
     "verdict": "`complete`, `incomplete` (something could not be copied), `interrupted` (asked to end too early for "
-    "everything to be there), `unconfirmed` (the drain ran out of time), `failed`, `running`",
+    "everything to be there), `unconfirmed` (the drain was cut short), `failed`, `running`",
     "outcome": "the same as a sentence, with what is missing; empty where `failure` says it",
     "exit_code": "the exit code of the program; null while it runs",
     "failure": "why it failed, one line, else empty",

@@ -56,8 +56,9 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
         return Outcome(verdict, text, _joined(left_out, known), end.advice, confirmed)
     if missing and end.cut_short and confirmed.commands_waiting:
         waiting = plural(confirmed.commands_waiting, "command")
-        text = f"the drain ran out of time: {waiting} not confirmed, {missing}"
-        known = f"not known: {waiting} were sent or read, and not confirmed"
+        said = missing if missing.startswith(waiting) else f"{waiting} not confirmed, {missing}"
+        text = f"the drain was cut short: {said}"
+        known = f"not known: {waiting} sent or read, and not confirmed"
         return Outcome(Verdict.UNCONFIRMED, text, _joined(left_out, known), _next(confirmed, end), confirmed)
     if missing:
         known = f"{missing}, and what the source wrote since" if confirmed.records_behind else missing

@@ -149,7 +149,7 @@ class ReplicationApp(App[None], inherit_bindings=False):
         try:
             await asyncio.to_thread(self.suspension.let_go)
             with contextlib.suppress(SuspendNotSupported), self.suspend():
-                self.suspension.stop()
+                self.suspension.stop(group=True)
             self.suspension.go_on()
         finally:
             self._suspending = False

@@ -305,3 +305,21 @@ def test_what_a_killed_run_has_held_gets_its_true_time_from_the_next_one(trial: 
     assert expiry_of(it, "long") == ends["long"]
     assert expiry_of(it, "kept") == ends["kept"] == -1
     it.assert_resumed()
+
+
+@both_targets
+def test_what_a_run_has_held_gets_its_true_time_when_it_is_stopped_while_it_lags(trial: Begin) -> None:
+    it = trial(rate=200, flushes=False)
+    it.start()
+    it.workload.stop()
+    keys = [f"held:{number}" for number in range(50)]
+    with it.source.client(0) as client:
+        with stalled(it):
+            for key in keys:
+                client.set(key, 1, ex=100)
+            time.sleep(2)
+            it.program.signal(signal.SIGTERM)
+            time.sleep(1)
+        assert it.program.wait(40) == 0, it.program.output()[-3000:]
+        ends = {key: client.pexpiretime(key) for key in keys}
+    assert {key: expiry_of(it, key) for key in keys} == ends

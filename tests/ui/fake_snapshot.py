@@ -307,7 +307,7 @@ def ended(verdict: Verdict, failure: str = "") -> Outcome:
         case Verdict.UNCONFIRMED:
             return Outcome(
                 verdict,
-                "the drain ran out of time: 96 commands not confirmed, 14,001 of ~30,203 keys",
+                "the drain was cut short: 96 commands not confirmed, 14,001 of ~30,203 keys",
                 "not known: 96 commands were sent or read, and not confirmed",
                 "run the same command again: it begins the full sync again",
                 not_whole,

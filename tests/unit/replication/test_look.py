@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,7 +156,7 @@ def test_a_source_that_is_lost_or_silent_is_not_healthy() -> None:
     [
         ({}, True),
         ({"source_connected": False}, False),
-        ({"source_heard_at": -1_000.0}, False),
+        ({"_stop_wanted_at": 1.0}, False),  # nothing was answered since
         ({"session_phase": Phase.CONNECTING}, False),
     ],
     ids=["following", "lost", "silent", "between two sessions"],
@@ -226,3 +228,25 @@ def test_every_figure_is_read_by_a_front_end() -> None:
     for kind in SHOWN:
         unread = {field.name for field in dataclasses.fields(kind)} - read  # type: ignore[arg-type]
         assert not unread, f"{kind.__name__}: {unread}"
+
+
+def test_an_end_that_is_asked_for_waits_for_what_the_source_answers_then() -> None:
+    bench = Bench()
+    bench.session_at(Phase.STABLE_SYNC)
+    bench.confirm(0, 1, 2, 3)
+    job = bench.job
+    job._stop_wanted_at = 10.0
+    job.source_answered = 9.9  # asked before, so it may have written since
+    assert job._nearly_there()
+    job.source_answered = 10.1
+    assert not job._nearly_there()
+
+
+def test_a_batch_that_waits_for_the_rate_limit_is_late() -> None:
+    state = Bench().job.flows[0]
+    nothing = SimpleNamespace(oldest_arrival=lambda: 0.0)
+    state.writer = nothing  # type: ignore[assignment]
+    state.dispatcher = SimpleNamespace(  # type: ignore[assignment]
+        held_arrival=time.monotonic() - 7, accumulator=nothing, channel=nothing
+    )
+    assert state.oldest_wait() > 6

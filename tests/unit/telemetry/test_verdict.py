@@ -77,13 +77,13 @@ def but(**changes: object) -> Confirmed:
             but(records_behind=70, commands_waiting=40),
             Ending(cut_short=True),
             Verdict.UNCONFIRMED,
-            "the drain ran out of time: 40 commands not confirmed, 70 records behind",
+            "the drain was cut short: 40 commands not confirmed, 70 records behind",
         ),
         (
             dataclasses.replace(IN_FULL_SYNC, commands_waiting=2_000),
             Ending(cut_short=True),
             Verdict.UNCONFIRMED,
-            "the drain ran out of time: 2,000 commands not confirmed, 14,001 of ~30,203 keys",
+            "the drain was cut short: 2,000 commands not confirmed, 14,001 of ~30,203 keys",
         ),
         # Cut short, but nothing was under way: that is an interruption like any other.
         (IN_FULL_SYNC, Ending(cut_short=True), Verdict.INTERRUPTED, "interrupted: 14,001 of ~30,203 keys"),

@@ -164,7 +164,8 @@ async def _wait_to_reconnect(job: JobState, lost: SourceLost, backoff: Backoff) 
 
 
 async def _watch_lag(job: JobState) -> None:
-    """Lag 0 in every FLOW, and since when."""
+    """Lag 0 in every FLOW, and since when; end the run when it has come to what it was asked for."""
+    asked: float | None = None  # since when the source is to say once more that there is nothing new
     while True:
         await anyio.sleep(0.1)
         if job.session_phase is Phase.STABLE_SYNC and job.phase is Phase.FULL_SYNC:
@@ -181,7 +182,12 @@ async def _watch_lag(job: JobState) -> None:
         if job.noted.cleaning or any(state.unread() for state in job.flows):
             continue
         since = job.caught_up_since
-        caught_up = since is not None and time.monotonic() - since >= CAUGHT_UP_FOR and job.source_answered > since
+        if since is None or time.monotonic() - since < CAUGHT_UP_FOR:
+            asked = None
+        elif asked is None:
+            asked = time.monotonic()
+            job.ask_source.set()
+        caught_up = asked is not None and job.source_answered >= asked
         if (job.settings.until == "caught-up" and caught_up) or (
             job.settings.mode == "snapshot" and stable and all(state.cut_confirmed for state in job.flows)
         ):

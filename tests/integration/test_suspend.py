@@ -41,7 +41,7 @@ def suspend(program: Program) -> None:
 def test_the_flows_are_closed_while_it_is_stopped_and_resumed_behind(
     source: FaultSource, any_target: Server, start: Start
 ) -> None:
-    program = start(["--source", source.url, "--target", any_target.url])
+    program = start(["--source", source.url, "--target", any_target.url], own_group=True)
     program.wait_for("stable sync")
     source.wait_level()
     suspend(program)
@@ -63,7 +63,7 @@ def test_in_the_full_sync_it_begins_anew(any_target: Server, start: Start) -> No
     with FaultSource(flows=2, snapshot_pace=SLOW) as source:
         with source.client() as client:
             client.mset({f"k:{i}": i for i in range(3_000)})
-        program = start(["--source", source.url, "--target", any_target.url, "--until", "caught-up"])
+        program = start(["--source", source.url, "--target", any_target.url, "--until", "caught-up"], own_group=True)
         wait_until(lambda: source.full_syncs == 1)
         suspend(program)
         wait_until(lambda: sessions(source) == 0, 5)
@@ -75,7 +75,7 @@ def test_in_the_full_sync_it_begins_anew(any_target: Server, start: Start) -> No
 
 
 def test_again_and_again(source: FaultSource, any_target: Server, start: Start) -> None:
-    program = start(["--source", source.url, "--target", any_target.url])
+    program = start(["--source", source.url, "--target", any_target.url], own_group=True)
     program.wait_for("stable sync")
     for turn in range(3):
         suspend(program)

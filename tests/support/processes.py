@@ -31,6 +31,7 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    own_group: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a child that the kernel kills when the thread that started it ends; `stop` it when done."""
     process = subprocess.Popen(
@@ -40,6 +41,7 @@ def spawn(
         stderr=stderr,
         env=None if env is None else dict(env),
         cwd=cwd,
+        process_group=0 if own_group else None,
         preexec_fn=_die_with_parent,
     )
     _running.add(process)

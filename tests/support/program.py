@@ -21,7 +21,14 @@ from tests.support.processes import spawn, stop
 class Program:
     """A running df2redis-tui; use it as a context manager. All its files are below `directory`."""
 
-    def __init__(self, arguments: Sequence[str | Path], directory: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        directory: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        own_group: bool = False,  # which job control can stop, wherever the tests themselves run
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.state_dir = directory / "state"
@@ -37,7 +44,9 @@ class Program:
         self._output = self.output_file.open("wb")
         self._before = os.times()
         self.started_at = time.monotonic()
-        self.process = spawn(argv, stdout=self._output, env=inherited | dict(env or {}), cwd=directory)
+        self.process = spawn(
+            argv, stdout=self._output, env=inherited | dict(env or {}), cwd=directory, own_group=own_group
+        )
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 

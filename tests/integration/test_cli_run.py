@@ -181,7 +181,7 @@ def test_a_signal_drains_and_ends(number: signal.Signals, any_target: Server, st
 
 
 def test_a_second_signal_ends_it_now(any_target: Server, start: Run) -> None:
-    with Player(SCRIPT) as player, Proxy(any_target.port) as proxy:
+    with Player(SCRIPT) as player, Proxy(any_target.port, rate=20_000) as proxy:
         program = start(["--source", player.url, "--target", f"redis://127.0.0.1:{proxy.port}", "--batch-size", "100"])
         wait_until(lambda: any_target.client().exists("k:000000") == 1)
         proxy.hold_replies()

@@ -12,7 +12,7 @@ def confirmed(job: JobState) -> Confirmed:
     """As things stand now."""
     flows = job.flows
     return Confirmed(
-        snapshot=snapshot_confirmed(job),
+        snapshot=job.snapshot_confirmed,
         keys=sum(sum(state.stats.kinds.values()) for state in flows),
         keys_at_start=job.source_keys,
         records_behind=_records_behind(job),
@@ -35,14 +35,9 @@ def ending(job: JobState) -> Ending:
     )
 
 
-def snapshot_confirmed(job: JobState) -> bool:
-    """Whether the target has the full sync of every FLOW."""
-    return bool(job.flows) and all(state.cut_confirmed for state in job.flows)
-
-
 def as_asked(job: JobState) -> bool:
     """Whether the run came to what --until or --mode asked for."""
-    return job.complete or (job.settings.mode == "snapshot" and snapshot_confirmed(job))
+    return job.complete or (job.settings.mode == "snapshot" and job.snapshot_confirmed)
 
 
 def _records_behind(job: JobState) -> int | None:

@@ -14,7 +14,7 @@ async def end_session(job: JobState, keep: bool) -> None:
     A full sync that was cut short has no position: what is left of it is dropped, unless `keep` (its last blocks
     remove a half-written key).
     """
-    resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
+    resumable = job.snapshot_confirmed
     # Asked before anything is done that takes time. What was read reaches the target in front of the true times, what
     # was not may extend them.
     read = [state.unread_for() < NEAR for state in job.flows]

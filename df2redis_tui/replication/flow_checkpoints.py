@@ -77,7 +77,7 @@ def checkpoint_text(job: JobState) -> str:
     """Where a resume would begin, in one line; "" before there is a checkpoint."""
     if not job.settings.exactly_once:
         return "none (--no-exactly-once): the next start is a full sync"
-    if not job.flows or not all(state.cut_confirmed for state in job.flows):
+    if not job.snapshot_confirmed:
         return ""
     confirmed = [state.stats.lsn_confirmed or 0 for state in job.flows]
     if not job.target.periodic_checkpoints:

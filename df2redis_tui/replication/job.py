@@ -131,7 +131,7 @@ async def _session(job: JobState) -> None:
 async def _held(job: JobState) -> None:
     """This process is about to be stopped: nothing of it stays open that the source could wait for."""
     job.set_phase(Phase.RECONNECTING)
-    resumable = bool(job.flows) and all(state.cut_confirmed for state in job.flows)
+    resumable = job.snapshot_confirmed
     if not resumable:
         start_over(job)
     async with anyio.create_task_group() as tasks:
@@ -175,7 +175,7 @@ async def _watch_lag(job: JobState) -> None:
             job.caught_up_since = job.caught_up_since or time.monotonic()
         else:
             job.caught_up_since = None
-        if stable and job.noted.clean_up_due and not job.noted.cleaning and all(s.cut_confirmed for s in job.flows):
+        if stable and job.noted.clean_up_due and not job.noted.cleaning and job.snapshot_confirmed:
             job.noted.clean_up_due, job.noted.cleaning = False, True
             assert job.tasks is not None
             job.tasks.start_soon(job.guarded, lambda: clean_up(job))
@@ -189,7 +189,7 @@ async def _watch_lag(job: JobState) -> None:
             job.ask_source.set()
         caught_up = asked is not None and job.source_answered >= asked
         if (job.settings.until == "caught-up" and caught_up) or (
-            job.settings.mode == "snapshot" and stable and all(state.cut_confirmed for state in job.flows)
+            job.settings.mode == "snapshot" and stable and job.snapshot_confirmed
         ):
             job.finish()
 

@@ -137,10 +137,15 @@ class JobState:
         """Stable sync begins when the target has the full sync of every FLOW, not when the last byte of it was read."""
         phase = self.session_phase
         past_snapshot = phase in (Phase.BARRIER, Phase.STABLE_SYNC)
-        if past_snapshot and self.flows and not all(state.cut_confirmed for state in self.flows):
+        if past_snapshot and self.flows and not self.snapshot_confirmed:
             phase = Phase.FULL_SYNC
         if phase is not self.phase:
             self.set_phase(phase)
+
+    @property
+    def snapshot_confirmed(self) -> bool:
+        """Whether the target has the full sync of every FLOW."""
+        return bool(self.flows) and all(state.cut_confirmed for state in self.flows)
 
     def source_silent(self) -> float:
         """Seconds for which the source has not said where it is, 0 when it answers (or is not asked)."""
@@ -210,8 +215,7 @@ class JobState:
 
     def _nearly_there(self) -> bool:
         """Whether a moment more of reading makes the copy whole."""
-        confirmed = bool(self.flows) and all(state.cut_confirmed for state in self.flows)
-        if self.session_phase is not Phase.STABLE_SYNC or not confirmed or self.hurry:
+        if self.session_phase is not Phase.STABLE_SYNC or not self.snapshot_confirmed or self.hurry:
             return False
         return (
             self.noted.clean_up_due

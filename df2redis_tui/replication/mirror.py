@@ -50,7 +50,7 @@ async def keep_mirror(job: JobState) -> None:
                     job.records.event("warning", "state", f"can't write {path}: {error.strerror}")
                     log.warning("State file", extra={"fields": {"path": str(path), "reason": error.strerror}})
                 told = True
-        if job.flows and all(state.cut_confirmed for state in job.flows):
+        if job.snapshot_confirmed:
             await job.old.full_sync_done()
         await anyio.sleep(MIRROR_EVERY)
 

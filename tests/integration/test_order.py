@@ -84,7 +84,7 @@ def test_a_slow_target_never_shows_an_older_value(
 def _full(server: Server) -> None:
     client = server.client()
     client.config_set("maxmemory-policy", "noeviction")
-    client.config_set("maxmemory", client.info("memory")["used_memory"] - 1)
+    client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
 
 
 def _read_only(server: Server) -> None:
@@ -97,6 +97,11 @@ def _writable(server: Server) -> None:
 
 def _roomy(server: Server) -> None:
     server.client().config_set("maxmemory", 0)
+
+
+def refusals(server: Server, code: str) -> int:
+    """How often the server has answered with this error."""
+    return int(server.client().info("errorstats").get(f"errorstat_{code}", {}).get("count", 0))
 
 
 TROUBLES = {"OOM": (_full, _roomy), "READONLY": (_read_only, _writable)}
@@ -114,7 +119,9 @@ def test_refused_for_a_while_is_retried_in_order(
         for _ in range(3):
             before = progress(any_target)
             wait_until(lambda before=before: progress(any_target) > before)  # type: ignore[misc]
+            refused = refusals(any_target, trouble)
             begin(any_target)
+            wait_until(lambda refused=refused: refusals(any_target, trouble) > refused)  # type: ignore[misc]
             time.sleep(0.4)
             end(any_target)
         assert program.wait(120) == 0, program.output()

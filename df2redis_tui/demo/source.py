@@ -165,7 +165,8 @@ class LookAlike:
                 await work  # type: ignore[misc]
             except Exception as failure:
                 if not self.closed.is_set():
-                    log.error("the look-alike's %s failed: %s", name, failure)
+                    said = self.backend.last_line()
+                    log.error("the look-alike's %s failed: %s; its server said last: %s", name, failure, said)
                     self.shut_down(f"{name} failed: {failure}")
 
         return asyncio.create_task(run(), name=f"look-alike {name}")

@@ -84,7 +84,7 @@ async def _sessions(job: JobState) -> None:
             job.records.event("warning", "reconnect", f"full sync starts again: {again}")
             log.warning("Full sync starts again", extra={"fields": {"reason": str(again)}})
             start_over(job)
-            job.noted.copied = 0  # fewer keys are what is to be expected
+            job.noted.flushed()
         except SourceLost as lost:
             if job.stop_asked.is_set():
                 return

@@ -31,8 +31,9 @@ class JobRecord:
         self.clean_up_due = False
         self.cleaning = False
         self.left_out = False  # the source refused what a clean-up asks
-        self.copied = 0  # keys that this copy made, and that the source has had since
+        self.copied: int | None = None  # keys of this copy that the source has had since; None: not counted
         self.copied_noted = 0  # of which the target knows
+        self.flushes = 0  # so many times this run the copy has become empty
         self.existing_keys = 0  # that the target held before the job began
         self.refusal = ""  # what an earlier run of this job stopped at
         self.flows = 0  # so many FLOWs may have checkpoints on the target
@@ -54,10 +55,15 @@ class JobRecord:
             self.refusal = str(found.get("refusal", ""))
             self.saw_flows(int(found.get("flows", 0)))
             self.held_before = bool(found.get("held", True))
-            self.copied = max(0, int(found.get("copied", 0)))
-            self.copied_noted = self.copied
+            self.copied = max(0, int(found.get("copied", 0))) or None
+            self.copied_noted = self.copied or 0
         except (ValueError, KeyError, TypeError):
             self.clean_up_due = True
+
+    def flushed(self) -> None:
+        """The copy becomes empty, or is begun anew: few keys are what is to be expected."""
+        self.copied = self.copied_noted = 0
+        self.flushes += 1
 
     def saw_flows(self, flows: int) -> None:
         self.flows = max(self.flows, min(flows, MAX_FLOWS))
@@ -74,7 +80,7 @@ class JobRecord:
                 "refusal": self.refusal,
                 "flows": self.flows,
                 "held": self.held,
-                "copied": self.copied,
+                "copied": self.copied or 0,
             }
         )
         return encode("SET", self._keys.job_record, value)

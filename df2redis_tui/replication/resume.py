@@ -125,7 +125,7 @@ def _keys_of(members: object) -> list[Key]:
 
 def start_over(job: JobState) -> None:
     """The next session is a full sync, over what earlier ones wrote."""
-    if not job.noted.copied:  # a source that was lost before it was asked
+    if job.noted.copied is None:  # a source that was lost before it was asked
         job.noted.copied = sum(sum(state.stats.kinds.values()) for state in job.flows)
     job.noted.clean_up_due = job.noted.clean_up_due or bool(job.flows)
     job.followed = ""

@@ -113,8 +113,9 @@ class SourceSize:
         if time.monotonic() < self._due or not all(state.cut_confirmed for state in job.flows):
             return
         self._due = time.monotonic() + COUNT_EVERY
+        flushes = job.noted.flushes
         count = await control.key_count()
-        if count is not None:
+        if count is not None and job.noted.flushes == flushes:  # else it may be from before the flush
             job.noted.copied = count
 
 
@@ -125,12 +126,12 @@ async def keep_count(job: JobState) -> None:
         await anyio.sleep(COUNT_FIRST)
         if job.phase is Phase.FULL_SYNC:
             confirmed = sum(sum(state.stats.kinds.values()) for state in job.flows)
-            job.noted.copied = max(job.noted.copied, min(confirmed, job.source_keys or 0))
+            job.noted.copied = max(job.noted.copied or 0, min(confirmed, job.source_keys or 0))
         await _note_copied(job)
 
 
 async def _note_copied(job: JobState) -> None:
-    count, written = job.noted.copied, job.noted.copied_noted
+    count, written = job.noted.copied or 0, job.noted.copied_noted
     if not job.settings.exactly_once or abs(count - written) * 20 <= written:
         return
     try:

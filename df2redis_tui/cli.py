@@ -146,10 +146,8 @@ def _why_headless(asked: bool | None, environ: Mapping[str, str]) -> str | None:
 
 def _start_logging(settings: Settings, warnings: Sequence[str]) -> None:
     from df2redis_tui import __version__
-    from df2redis_tui.telemetry.logs import get_logger, register_secret, setup_logging
+    from df2redis_tui.telemetry.logs import get_logger, setup_logging
 
-    register_secret(settings.source.password)
-    register_secret(settings.target.password)
     setup_logging(settings.log_dir, settings.log_format)
     log = get_logger(__name__)
     log.info(
@@ -177,7 +175,8 @@ def _record_defect(error: Exception) -> str:
     import tempfile
     import traceback
 
-    from df2redis_tui.telemetry.logs import get_logger, log_path, masked
+    from df2redis_tui.masking import masked
+    from df2redis_tui.telemetry.logs import get_logger, log_path
 
     path = log_path()
     if path is not None:
@@ -190,14 +189,14 @@ def _record_defect(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    from df2redis_tui.telemetry.logs import masked
-
-    _say(f"df2redis-tui: error: {masked(' '.join(text.splitlines()))}")
+    _say(f"df2redis-tui: error: {' '.join(text.splitlines())}")
 
 
 def _say(text: str) -> None:
+    from df2redis_tui.masking import masked
+
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(masked(text) + "\n")
         sys.stderr.flush()
 
 

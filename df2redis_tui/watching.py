@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import IO
 
+from df2redis_tui.masking import masked
 from df2redis_tui.replication.handle import EngineHandle
 from df2redis_tui.suspending import Suspension
 from df2redis_tui.telemetry.closing import exit_code
@@ -43,6 +44,7 @@ class Output:
     def line(self, text: str) -> None:
         if self._stream is None:
             return
+        text = masked(text)
         try:
             try:
                 self._stream.write(text + "\n")

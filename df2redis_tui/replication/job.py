@@ -51,17 +51,20 @@ async def run(job: JobState) -> None:
             await settle(job)
             await write_checkpoints(job)
             await give_true_times(job)
+            if job.dead_letters.unrecorded:
+                await _note_refusal(job, f"{job.dead_letters.unrecorded:,} keys or commands that no dead letter names")
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = significant(group)
         if isinstance(error, NotCopied):
-            await _note_refusal(job, error)
+            await _note_refusal(job, str(error))
         raise error from None
     finally:
         # Nothing was written where no FLOW has begun: nobody has to wait for a target that may not answer.
         with anyio.CancelScope(shield=True), anyio.move_on_after(1 if job.hurry or not job.flows else 5):
             await _leave(job)
         job.dead_letters.close()
+        job.state_lock.release()
 
 
 async def _sessions(job: JobState) -> None:
@@ -227,11 +230,11 @@ _BESIDE: tuple[tuple[SideTask, Callable[[JobState], Awaitable[None]]], ...] = (
 CLEAN_UP = SideTask("clean-up", "the target keeps what the source no longer has", (Df2RedisError,))
 
 
-async def _note_refusal(job: JobState, error: NotCopied) -> None:
+async def _note_refusal(job: JobState, refused: str) -> None:
     """The checkpoint may stand behind what was refused: the next run has to begin anew, not go on behind it."""
     if not job.settings.exactly_once:
         return
-    job.noted.refusal = str(error)
+    job.noted.refusal = refused
     try:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
             await job.noted.write()

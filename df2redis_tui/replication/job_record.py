@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import time
 from typing import Protocol
 
@@ -27,6 +29,8 @@ class JobRecord:
     """What is, or is to be, in the key `JobKeys.job_record`."""
 
     def __init__(self, settings: Settings, keys: JobKeys, target: Written) -> None:
+        self.id = secrets.token_hex(8)  # of the copy: its files in the state directory bear it
+        self.readable = True  # what an earlier run noted, where one did
         self.started = int(time.time())
         self.clean_up_due = False
         self.cleaning = False
@@ -44,11 +48,16 @@ class JobRecord:
         self._target = target
 
     def read(self, record: object) -> None:
-        """Take over what GET answered; of an unreadable record only that a clean-up is due."""
+        """Take over what GET answered; of an unreadable record only that a clean-up is due.
+
+        One without an id (an earlier release wrote it) gets one: no file here can be bound to it.
+        """
         if not isinstance(record, bytes):
             return
         try:
             found = json.loads(record)
+            known = found.get("id")
+            self.id = known if isinstance(known, str) and re.fullmatch("[0-9a-f]{16}", known) else self.id
             self.clean_up_due = bool(found["clean_up"])
             self.started = int(found["started"])
             self.existing_keys = int(found["existing"])
@@ -57,8 +66,9 @@ class JobRecord:
             self.held_before = bool(found.get("held", True))
             self.copied = max(0, int(found.get("copied", 0))) or None
             self.copied_noted = self.copied or 0
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             self.clean_up_due = True
+            self.readable = False
 
     def flushed(self) -> None:
         """The copy becomes empty, or is begun anew: few keys are what is to be expected."""
@@ -72,6 +82,7 @@ class JobRecord:
         """The command that notes on the target that this job wrote to it, and what it still has to remove there."""
         value = json.dumps(
             {
+                "id": self.id,
                 "job": self._settings.job,
                 "source": self._settings.source.label,
                 "started": self.started,

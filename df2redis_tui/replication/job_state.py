@@ -28,6 +28,7 @@ from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
+from df2redis_tui.replication.state_lock import StateLock
 from df2redis_tui.replication.target_keys import KeyChoice
 from df2redis_tui.replication.targets import Target, target_of
 from df2redis_tui.replication.tuning import Tuned
@@ -104,6 +105,7 @@ class JobState:
         self.noted = JobRecord(settings, self.keys, self.target)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
+        self.state_lock = StateLock(settings.state_dir, settings.job)
         self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self.fatal: BaseException | None = None
         self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one

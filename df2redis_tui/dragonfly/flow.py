@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import ByteStream
 
-from df2redis_tui.dragonfly.control import Greeting, error_text, not_now, open_source
+from df2redis_tui.dragonfly.control import Greeting, answer_of, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import READ_SIZE, Arg, PeerLost, encode, is_error
+from df2redis_tui.streams import READ_SIZE, Arg, PeerLost, encode
 
 RECEIVE_BUFFER = 10 * 1024**2  # buys time before the source's writers block (§6)
 
@@ -58,24 +58,23 @@ class FlowConnection:
             try:
                 reply, read = await connection.call_then_stream(*args)
             except PeerLost as lost:
-                raise SourceLost(f"source {source.label}: FLOW {flow}: {lost}") from None
-            if is_error(reply):
-                text = error_text(reply)
-                if resume is not None and resume.is_failover(greeting) and "syntax error" in text:
-                    reply = [b"FULL", bytes(40)]  # it does not understand these positions (§5.4)
-            if is_error(reply):
+                raise lost.of_source(f"{source.label}: FLOW {flow}") from None
+            answer = answer_of(source, reply, f"DFLY FLOW of FLOW {flow}")
+            if text := answer.refusal:
                 if "syncid not found" in text or "bad master id" in text or not_now(text):
                     raise SourceLost(f"source {source.label}: FLOW {flow}: session ended: {text}")
-                raise SourceError(f"source {source.label} refused FLOW {flow}: {text}")
-            if not isinstance(reply, list) or len(reply) != 2 or not all(isinstance(r, bytes) for r in reply):
-                raise SourceError(f"source {source.label}: FLOW {flow}: unexpected answer {error_text(reply)}")
-            kind, token = reply
-            if kind not in (b"FULL", b"PARTIAL") or len(token) != 40:
-                raise SourceError(f"source {source.label}: FLOW {flow}: unexpected answer {error_text(reply)}")
+                if resume is None or not resume.is_failover(greeting) or "syntax error" not in text:
+                    raise SourceError(f"source {source.label} refused FLOW {flow}: {text}")
+                reply = [b"FULL", bytes(40)]  # it does not understand these positions (§5.4)
+            match reply:
+                case [b"FULL" | b"PARTIAL" as kind, bytes(token)] if len(token) == 40:
+                    partial = kind == b"PARTIAL"
+                case _:
+                    raise answer.is_not("FULL or PARTIAL with 40 digits")
         except BaseException:
             await connection.aclose()
             raise
-        return cls(flow, connection.stream, kind == b"PARTIAL", token, source.label, read)
+        return cls(flow, connection.stream, partial, token, source.label, read)
 
     async def receive(self) -> bytes:
         """The next bytes. Raises SourceLost at the end."""

@@ -14,11 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from df2redis_tui.answers import Answer
+from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.pipeline.batch import Batch
-from df2redis_tui.streams import RespConnection, encode, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.streams import RespConnection, encode
 from df2redis_tui.target.replies import Verdict, verdict
+
+LSN_END = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +89,22 @@ class Checkpoint:
             return None
         try:
             found = json.loads(raw)
-            return cls(
-                str(found["master"]),
-                int(found["flows"]),
-                int(found["flow"]),
-                int(found["lsn"]),
-                str(found["run"]),
-                int(found["seq"]),
-                str(found.get("refusals", "")),
-                int(found.get("batches", -1)),
-            )
-        except (ValueError, KeyError, TypeError):
+            master, run, refusals = str(found["master"]), str(found["run"]), str(found.get("refusals", ""))
+            flows, flow, lsn, seq = (int(found[name]) for name in ("flows", "flow", "lsn", "seq"))
+            batches = int(found.get("batches", -1))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
+        if not (0 < flows <= MAX_FLOWS and 0 <= flow < flows and all(0 <= n < LSN_END for n in (lsn, seq))):
+            return None
+        return cls(master, flows, flow, lsn, run, seq, refusals, batches) if -1 <= batches < LSN_END else None
+
+
+def _read(reply: object, what: str) -> bytes | None:
+    """What GET answered. Raises TargetLost, TargetError."""
+    answer = Answer(reply, f"GET of {what}", "the target", TargetError)
+    if answer.refusal and verdict(answer.refusal) is Verdict.RETRY:
+        raise TargetLost(f"target refused to read {what}: {answer.refusal}")
+    return answer.text_or_nil()
 
 
 Key = tuple[int, bytes]
@@ -267,21 +274,12 @@ class FlowLedger:
 
     async def ran(self, connection: RespConnection) -> int:
         """How many transactions of this FLOW the target has run. Raises PeerLost, TargetLost, TargetError."""
-        reply = await connection.call("GET", self._batches_key)
-        if is_error(reply):
-            text = error_text(reply)
-            kind = TargetLost if verdict(text) is Verdict.RETRY else TargetError
-            raise kind(f"target refused to read the number of batches: {text}")
-        return int(reply) if isinstance(reply, bytes) and reply.isdigit() and len(reply) < 19 else 0
+        reply = _read(await connection.call("GET", self._batches_key), "the number of batches")
+        return int(reply) if reply and reply.isdigit() and len(reply) < 19 else 0
 
     async def read(self, connection: RespConnection) -> Checkpoint | None:
         """Raises PeerLost, TargetError."""
-        reply = await connection.call("GET", self.key)
-        if is_error(reply):
-            text = error_text(reply)
-            kind = TargetLost if verdict(text) is Verdict.RETRY else TargetError
-            raise kind(f"target refused to read the checkpoint: {text}")
-        return Checkpoint.parse(reply)
+        return Checkpoint.parse(_read(await connection.call("GET", self.key), "the checkpoint"))
 
     def posted(self, next_lsn: int) -> None:
         """A standalone target does not need to know."""

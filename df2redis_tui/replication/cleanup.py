@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import anyio
 
-from df2redis_tui.dragonfly.control import error_text, not_now, open_source
+from df2redis_tui.dragonfly.control import answer_of, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.target_keys import Scanned
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
+from df2redis_tui.streams import FEW, PeerLost, RespConnection, encode
 
 log = logging.getLogger(__name__)
 
@@ -44,20 +44,21 @@ async def find_leftovers(
         mine = [key for key in keys if ours(db, key)]
         if not mine:
             return
-        commands = [encode("EXISTS", key) for key in mine]
-        if db != selected:
-            commands.insert(0, encode("SELECT", db))
-        replies = await connection.pipeline(commands)
-        if db != selected:
-            replies, selected = replies[1:], db
-        for key, exists in zip(mine, replies, strict=True):
-            if is_error(exists):
-                why = error_text(exists)
+        try:
+            if db != selected:
+                answer_of(source, await connection.call("SELECT", db, most=FEW), f"SELECT {db}").ok()
+                selected = db
+            replies = await connection.pipeline([encode("EXISTS", key) for key in mine], most=FEW)
+        except PeerLost as lost:
+            raise lost.of_source(f"{source.label}: clean-up connection") from None
+        for key, reply in zip(mine, replies, strict=True):
+            exists = answer_of(source, reply, "EXISTS")
+            if why := exists.refusal:
                 if not_now(why):
                     raise SourceLost(f"source {source.label}: clean-up connection: {why}")
                 raise SourceError(f"the source does not say which keys it has: {why}")
             looked += 1
-            if exists == 0:
+            if not exists.number():
                 missing += 1
                 absent(db, key)
 
@@ -68,8 +69,6 @@ async def find_leftovers(
                 await page(peer, db, keys)
 
             await target.scan(db, on_page)
-    except PeerLost as lost:
-        raise SourceLost(f"source {source.label}: clean-up connection: {lost}") from None
     finally:
         await connection.aclose()
     return looked, missing

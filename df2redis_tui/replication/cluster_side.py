@@ -10,12 +10,12 @@ from df2redis_tui.errors import ConfigError, TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.fence import connection_name, fence
-from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, slot_ranges
+from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, slot_ranges, walk
 from df2redis_tui.replication.target_side import NodeFacts, facts_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.cluster_router import ClusterRouter
-from df2redis_tui.target.connection import ask, error_text, name_of, parse_info
+from df2redis_tui.target.connection import answer_of, error_text, name_of, parse_info
 from df2redis_tui.target.direct import why_not_yet
 from df2redis_tui.target.pending import decode_command
 from df2redis_tui.target.topology import AddressMap
@@ -94,7 +94,9 @@ class ClusterTarget:
         words = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
         if words[0].upper() in EACH_KEY_BY_ITSELF and len(words) > 2:
             replies = await self.pipeline([encode(words[0], key) for key in words[1:]])
-            return next((r for r in replies if is_error(r)), sum(r for r in replies if isinstance(r, int)))
+            refused = next((reply for reply in replies if is_error(reply)), None)
+            name = words[0].decode()
+            return refused or sum(answer_of(self.name, reply, name).number() for reply in replies)
         return (await self.pipeline([encode(*words)]))[0]
 
     async def pipeline(self, commands: list[bytes]) -> list[object]:
@@ -128,6 +130,10 @@ class ClusterTarget:
             if is_error(reply):
                 lost = bool(why_not_yet(replies))
                 raise (TargetLost if lost else TargetError)(f"target {self.name} refused {what}: {error_text(reply)}")
+        if len(replies) > 1:
+            answer_of(self.name, replies[-1], f"EXEC ({what})").array_of(len(replies) - 2)
+        else:
+            answer_of(self.name, replies[0], what).ok()
 
     # Databases
 
@@ -191,8 +197,9 @@ class ClusterTarget:
         if node is None:
             raise TargetLost(f"target {self.name}: nobody serves slot {slot}, which has the job's own keys")
         asked = [encode("CLUSTER", "NODES"), encode("EXISTS", key)]
-        nodes, there = await self.router.direct.at(self.router.topology.addresses[node], asked)
-        if not isinstance(nodes, bytes) or b"[%d->-" % slot in nodes or there != 1:
+        replies = await self.router.direct.at(self.router.topology.addresses[node], asked)
+        nodes = answer_of(node, replies[0], "CLUSTER NODES").text()
+        if b"[%d->-" % slot in nodes or replies[1] != 1:
             raise TargetLost(f"target {self.name}: slot {slot}, which has the job's own keys, is on its way")
         return node
 
@@ -213,7 +220,7 @@ class ClusterTarget:
                 self._check("FLUSHDB", await self.router.direct.at(topology.addresses[node], flush, timeout=600.0))
             for node in topology.nodes:
                 reply = (await self.router.direct.at(topology.addresses[node], [encode("DBSIZE")]))[0]
-                held += (reply if isinstance(reply, int) else 0) - (len(kept) if node == own else 0)
+                held += answer_of(node, reply, "DBSIZE").number() - (len(kept) if node == own else 0)
             if held <= 0:
                 return
             # With slots on their way a key can go from a master whose turn is still to come to one that had it.
@@ -227,19 +234,9 @@ class ClusterTarget:
         for node in nodes:
             connection = await self.router.connect(node)
             try:
-                cursor = b"0"
-                while True:
-                    reply = await ask(connection, node, "SCAN", cursor, "COUNT", 2000)
-                    if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
-                        raise TargetError(f"target {node}: unexpected answer to SCAN")
-                    cursor = reply[0] if isinstance(reply[0], bytes) else b"0"
-                    keys = [k for k in reply[1] if isinstance(k, bytes)]
-                    if keys:
-                        await on_page(connection, keys)
-                    if cursor == b"0":
-                        break
-            except PeerLost as lost:
-                raise TargetLost(f"target {node}: {lost}") from None
+                await walk(connection, node, on_page)
+            except PeerLost as lost:  # of what `on_page` asks
+                raise lost.of_target(node) from None
             finally:
                 await connection.aclose()
 
@@ -251,8 +248,7 @@ class ClusterTarget:
             for wire, reply in zip(gone, await connection.pipeline(gone, timeout=60.0) if gone else [], strict=True):
                 if why_not_yet([reply]):
                     reply = (await self.pipeline([wire]))[0]
-                if is_error(reply):
-                    raise TargetError(f"target {self.name} refused UNLINK: {error_text(reply)}")
+                answer_of(self.name, reply, "UNLINK").number()
 
         await self._scan(nodes, remove)
 
@@ -273,7 +269,8 @@ class ClusterTarget:
                         await connection.aclose()
                     continue
                 address = self.router.topology.addresses[node]
-                info = parse_info((await self.router.direct.at(address, [encode("INFO")]))[0])
+                reply = (await self.router.direct.at(address, [encode("INFO")]))[0]
+                info = parse_info(answer_of(node, reply, "INFO").text())
             except (TargetError, PeerLost):
                 if old is not None:
                     fresh.append(replace(old, used_memory=None))

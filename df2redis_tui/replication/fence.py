@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 
+from df2redis_tui.answers import Answer
+from df2redis_tui.errors import TargetError
 from df2redis_tui.replication.checkpoint import JobKeys
-from df2redis_tui.streams import RespConnection, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.streams import Arg, RespConnection
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +26,26 @@ def connection_name(keys: JobKeys, what: int | str) -> str:
 async def fence(connection: RespConnection, name: str, *, whole_job: bool = False) -> str:
     """End the older connections of this name, then bear it. Returns why that can't be done, else "".
 
-    `whole_job`: those of all its FLOWs too, of which an earlier run may have had more. Raises PeerLost.
+    `whole_job`: those of all its FLOWs too, of which an earlier run may have had more. Raises PeerLost, TargetError.
     """
     job = name.rpartition(":")[0].encode() + b":"
-    listed = await connection.call("CLIENT", "LIST")
-    if not isinstance(listed, bytes):
-        return error_text(listed)
-    for line in listed.splitlines():
+    listed = await _asked(connection, "CLIENT", "LIST")
+    if listed.refusal:
+        return listed.refusal
+    for line in listed.text().splitlines():
         fields = dict(word.partition(b"=")[::2] for word in line.split(b" "))
         theirs = fields.get(b"name", b"")
         if (theirs == name.encode() or (whole_job and theirs.startswith(job))) and fields.get(b"id", b"").isdigit():
-            reply = await connection.call("CLIENT", "KILL", "ID", fields[b"id"])
-            if is_error(reply):
-                return error_text(reply)
+            killed = await _asked(connection, "CLIENT", "KILL", "ID", fields[b"id"])
+            if killed.refusal:
+                return killed.refusal
+            killed.number()
             log.info("Ended an older connection", extra={"fields": {"connection": name}})
-    reply = await connection.call("CLIENT", "SETNAME", name)
-    return error_text(reply) if is_error(reply) else ""
+    named = await _asked(connection, "CLIENT", "SETNAME", name)
+    if not named.refusal:
+        named.ok()
+    return named.refusal
+
+
+async def _asked(connection: RespConnection, *args: Arg) -> Answer:
+    return Answer(await connection.call(*args), f"{args[0]!s} {args[1]!s}", "the target", TargetError)

@@ -69,7 +69,7 @@ async def run(job: JobState) -> None:
 
 async def _sessions(job: JobState) -> None:
     """Sessions with the source until the run is complete or stopped."""
-    backoff = Backoff(0.2, 15.0)
+    backoff, flushed = Backoff(0.2, 15.0), Backoff(0.2, 15.0)
     while not job.stop_asked.is_set():
         if job.hold.on:
             await _held(job)
@@ -84,10 +84,11 @@ async def _sessions(job: JobState) -> None:
         except PartialRefused:
             start_over(job)
         except ResyncNeeded as again:
-            job.records.event("warning", "reconnect", f"full sync starts again: {again}")
-            log.warning("Full sync starts again", extra={"fields": {"reason": str(again)}})
             start_over(job)
             job.noted.flushed()
+            if time.monotonic() - started > STEADY:
+                flushed.reset()
+            await _wait_to_start_again(job, again, flushed)
         except SourceLost as lost:
             if job.stop_asked.is_set():
                 return
@@ -121,6 +122,7 @@ async def _session(job: JobState) -> None:
                 job.session_scope = None
                 job.source_connected = False
                 job.session_phase, job.source_heard_at = Phase.CONNECTING, None
+                job.source_unknown = job.reason = ""
                 if job.stop_asked.is_set():
                     job.set_phase(Phase.DRAINING)
                 job.hold.session_ended()
@@ -152,13 +154,28 @@ async def _held(job: JobState) -> None:
     log.warning(text)
 
 
+async def _wait_to_start_again(job: JobState, again: ResyncNeeded, backoff: Backoff) -> None:
+    """Who flushes the source again and again would have it begin full syncs without a pause, none of which ends."""
+    seconds = backoff.next()
+    text = f"full sync starts again: {again}" + (f", attempt {backoff.attempt}" if backoff.attempt > 1 else "")
+    job.records.event("warning", "reconnect", text)
+    log.warning("Full sync starts again", extra={"fields": {"reason": str(again), "attempt": backoff.attempt}})
+    await _wait(job, text, seconds)
+
+
 async def _wait_to_reconnect(job: JobState, lost: SourceLost, backoff: Backoff) -> None:
-    job.set_phase(Phase.RECONNECTING)
     job.source_lost_since = job.source_lost_since or time.monotonic()
-    until = time.monotonic() + backoff.next()
+    seconds = backoff.next()
     text = f"the source was lost ({lost}), attempt {backoff.attempt}"
     job.records.event("warning", "reconnect", text)
     log.warning("Reconnecting", extra={"fields": {"reason": str(lost), "attempt": backoff.attempt}})
+    await _wait(job, text, seconds)
+
+
+async def _wait(job: JobState, text: str, seconds: float) -> None:
+    """Between two sessions, or until a stop."""
+    job.set_phase(Phase.RECONNECTING)
+    until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not job.stop_asked.is_set():
         job.reason = f"{text} in {left:.0f} s"
         with anyio.move_on_after(min(left, 0.5)):

@@ -9,11 +9,10 @@ import time
 from typing import Protocol
 
 from df2redis_tui.dragonfly.control import MAX_FLOWS
-from df2redis_tui.errors import TargetError
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.settings import Settings
-from df2redis_tui.streams import encode, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.streams import encode
+from df2redis_tui.target.connection import answer_of
 
 
 class Written(Protocol):
@@ -66,7 +65,7 @@ class JobRecord:
             self.held_before = bool(found.get("held", True))
             self.copied = max(0, int(found.get("copied", 0))) or None
             self.copied_noted = self.copied or 0
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             self.clean_up_due = True
             self.readable = False
 
@@ -99,6 +98,8 @@ class JobRecord:
     async def write(self, *others: bytes) -> None:
         """Write it, and `others` with it. Raises TargetError, TargetLost."""
         replies = await self._target.pipeline([self.command(), *others])
-        for reply in replies:
-            if is_error(reply):
-                raise TargetError(f"target {self._target.name} refused the job's record: {error_text(reply)}")
+        answers = [answer_of(self._target.name, reply, "the job's record") for reply in replies]
+        for answer in answers:
+            if answer.refusal:
+                raise answer.is_not("OK")
+        answers[0].ok()

@@ -75,6 +75,7 @@ class JobState:
         self.source_lost_since: float | None = None
         self.source_heard_at: float | None = None  # monotonic, like all of these; None outside of stable sync
         self.source_answered = 0.0  # when it was asked what it has answered
+        self.source_unknown = ""  # why it is not known where it is, though it answers
         self.ask_source = Signal()  # an answer is wanted at once
         self._stop_wanted_at = 0.0
         self.target_asked_at: float | None = None  # since when an answer to INFO is due

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from df2redis_tui.dragonfly.control import error_text, open_source
+from df2redis_tui.dragonfly.control import answer_of, open_source
 from df2redis_tui.dragonfly.records import Value
-from df2redis_tui.errors import SourceLost
+from df2redis_tui.errors import SourceError
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import PeerLost, PeerSilent, RespConnection, encode, is_error
+from df2redis_tui.streams import DATA, PeerBroken, PeerLost, PeerSilent, RespConnection, encode, is_error
 
 Key = tuple[int, bytes]
 
@@ -33,17 +33,21 @@ class Reading:
 class KeyReader:
     """Reads keys on a connection of its own, opened when first needed. Every method raises SourceLost, SourceError."""
 
-    def __init__(self, source: Endpoint, flow: int) -> None:
+    def __init__(self, source: Endpoint, flow: int, flows: int) -> None:
         self._source = source
         self._flow = flow
+        self._flows = flows
         self._connection: RespConnection | None = None
         self._absolute = True  # it has PEXPIRETIME
 
     async def sizes(self, keys: list[Key]) -> list[int | None]:
         """About how many bytes the source holds for each key; None where it does not say."""
         wires = [wire for at, (_, key) in enumerate(keys) for wire in _at(keys, at, encode("MEMORY", "USAGE", key))]
-        found = [r for w, r in zip(wires, await self._ask(wires, PATIENCE), strict=True) if not _selects(w)]
-        return [r if isinstance(r, int) else 0 if r is None else None for r in found]
+        found: list[int | None] = []
+        for reply in await self._ask(wires, PATIENCE):
+            answer = answer_of(self._source, reply, "MEMORY USAGE")
+            found.append(None if answer.refusal else 0 if reply is None else answer.number())
+        return found
 
     async def read(self, keys: list[Key], size: int = 0, patience: float = PATIENCE) -> dict[Key, Reading]:
         """Values that are `size` bytes together. A refusal is a Reading with `problem`."""
@@ -56,7 +60,8 @@ class KeyReader:
         for at, (_, key) in enumerate(keys):
             wires += _at(keys, at, *self._questions(key))
         replies = await self._ask(wires, patience)
-        results = [r for w, r in zip(wires, replies, strict=True) if w.startswith(b"*1\r\n$4\r\nEXEC")]
+        asked = len(self._questions(b""))
+        results = replies[asked - 1 :: asked]
         now_ms = time.time_ns() // 1_000_000
         if any(map(self._lacks_command, results)):
             return await self.read(keys, size, patience)
@@ -64,7 +69,7 @@ class KeyReader:
         if isinstance(after, str):
             return {key: Reading(0, 0, None, after) for key in keys}
         return {
-            (db, key): _reading(before, after, db, key, result, now_ms)
+            (db, key): self._reading(before, after, db, key, result, now_ms)
             for (db, key), result in zip(keys, results, strict=True)
         }
 
@@ -76,14 +81,14 @@ class KeyReader:
         db, name = key
         offset = encode("DFLY", "REPLICAOFFSET")
         wires = _at([key], 0, offset, *self._questions(name), offset)
-        replies = (await self._ask(wires, min(PATIENCE_MOST, patience + size / BYTES_PER_SECOND)))[1:]
+        replies = await self._ask(wires, min(PATIENCE_MOST, patience + size / BYTES_PER_SECOND))
         now_ms = time.time_ns() // 1_000_000
         if self._lacks_command(replies[-2]):
             return await self.read_alone(key, size, patience)
         before, after = self._position(replies[0]), self._position(replies[-1])
         if isinstance(before, str) or isinstance(after, str):
             return Reading(0, 0, None, before if isinstance(before, str) else str(after))
-        return _reading(before, after, db, name, replies[-2], now_ms)
+        return self._reading(before, after, db, name, replies[-2], now_ms)
 
     def _questions(self, key: bytes) -> tuple[bytes, ...]:
         asked = encode("MULTI"), encode("DUMP", key), encode("PTTL", key)
@@ -91,31 +96,58 @@ class KeyReader:
 
     def _lacks_command(self, result: object) -> bool:
         """Whether to ask again without what an old release does not know."""
-        if not self._absolute or not is_error(result) or not error_text(result).startswith("EXECABORT"):
+        if not self._absolute or not is_error(result) or not str(result).startswith("EXECABORT"):
             return False
         self._absolute = False
         return True
 
     async def _ask(self, wires: list[bytes], patience: float) -> list[object]:
+        """The replies to all but SELECT. Where that did not succeed, they are of the keys of another database."""
+        replies = await self._send(wires, patience)
+        for wire, reply in zip(wires, replies, strict=True):
+            if _selects(wire):
+                answer_of(self._source, reply, "SELECT").ok()
+        return [reply for wire, reply in zip(wires, replies, strict=True) if not _selects(wire)]
+
+    async def _send(self, wires: list[bytes], patience: float) -> list[object]:
         used_before = self._connection is not None
         try:
             if self._connection is None:
                 self._connection = await open_source(self._source, "re-read connection")
-            return await self._connection.pipeline(wires, timeout=patience)
+            return await self._connection.pipeline(wires, timeout=patience, most=DATA)
         except PeerLost as lost:
             await self.aclose()
-            if used_before and not isinstance(lost, PeerSilent):  # the source may close what was idle for long
-                return await self._ask(wires, patience)
-            raise SourceLost(f"source {self._source.label}: re-read connection: {lost}") from None
+            if used_before and not isinstance(lost, (PeerSilent, PeerBroken)):
+                return await self._send(wires, patience)  # the source may close what was idle for long
+            raise lost.of_source(f"{self._source.label}: re-read connection") from None
         except BaseException:
             # Cancelled in the middle: answers to come would be taken for those of the next question.
             await self.aclose()
             raise
 
     def _position(self, reply: object) -> int | str:
-        if isinstance(reply, list) and self._flow < len(reply) and isinstance(reply[self._flow], int):
-            return int(reply[self._flow])
-        return error_text(reply)
+        answer = answer_of(self._source, reply, "DFLY REPLICAOFFSET")
+        return answer.refusal or answer.numbers(self._flows)[self._flow]
+
+    def _reading(self, a: int, b: int, db: int, key: bytes, result: object, now_ms: int) -> Reading:
+        executed = answer_of(self._source, result, "EXEC")
+        if why := executed.refusal:
+            return Reading(a, b, None, why)
+        dump, pttl, *ends = executed.array_of(len(self._questions(key)) - 2)
+        for reply, asked in ((dump, "DUMP"), (pttl, "PTTL")):
+            if why := answer_of(self._source, reply, asked).refusal:
+                return Reading(a, b, None, why)
+        left = answer_of(self._source, pttl, "PTTL").number(-2)
+        payload = answer_of(self._source, dump, "DUMP").text_or_nil()
+        if payload is None or left == -2:
+            return Reading(a, b, None)
+        if len(payload) <= FOOTER:
+            raise SourceError(f"source {self._source.label} answered DUMP with {len(payload)} bytes, which is no value")
+        expire_ms = now_ms + left if left >= 0 else 0
+        exact = ends[0] if ends else None
+        if expire_ms and isinstance(exact, int) and abs(exact - expire_ms) < FAR_APART_MS:
+            expire_ms = exact  # the answer may have been long on its way
+        return Reading(a, b, Value(db, key, expire_ms, payload[0], payload[1:-FOOTER]))
 
     async def aclose(self) -> None:
         if self._connection is not None:
@@ -131,21 +163,3 @@ def _at(keys: list[Key], at: int, *wires: bytes) -> list[bytes]:
 
 def _selects(wire: bytes) -> bool:
     return wire.startswith(b"*2\r\n$6\r\nSELECT")
-
-
-def _reading(a: int, b: int, db: int, key: bytes, result: object, now_ms: int) -> Reading:
-    if is_error(result):
-        return Reading(a, b, None, error_text(result))
-    if not isinstance(result, list) or len(result) not in (2, 3):
-        return Reading(a, b, None, "unexpected answer")
-    dump, pttl = result[:2]
-    if is_error(dump) or is_error(pttl):
-        return Reading(a, b, None, error_text(dump if is_error(dump) else pttl))
-    if dump is None or pttl == -2:
-        return Reading(a, b, None)
-    if not isinstance(dump, bytes) or len(dump) <= FOOTER or not isinstance(pttl, int):
-        return Reading(a, b, None, "unexpected DUMP")
-    expire_ms = now_ms + pttl if pttl >= 0 else 0
-    if expire_ms and isinstance(result[-1], int) and abs(result[-1] - expire_ms) < FAR_APART_MS:
-        expire_ms = result[-1]  # the answer may have been long on its way
-    return Reading(a, b, Value(db, key, expire_ms, dump[0], dump[1:-FOOTER]))

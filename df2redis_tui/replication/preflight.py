@@ -9,6 +9,7 @@ from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.rights import check_rights
+from df2redis_tui.target.connection import answer_of
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,11 @@ async def preflight(job: JobState) -> None:
             job.spool_space.prepare()
         except OSError as error:
             raise ConfigError(f"the spool {job.spool_space.directory} can't be used: {error.strerror}") from None
-    record = await job.target.call("GET", job.keys.job_record) if settings.exactly_once else None
-    job.continues = isinstance(record, bytes)
+    record = None
+    if settings.exactly_once:
+        reply = await job.target.call("GET", job.keys.job_record)
+        record = answer_of(job.target.name, reply, "GET of the job's record").text_or_nil()
+    job.continues = record is not None
     job.noted.read(record)
     await _note_existing(job)
     if settings.exactly_once and job.continues and not job.noted.held_before:

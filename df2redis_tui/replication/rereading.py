@@ -93,7 +93,13 @@ class Rereading:
     async def _round(self, some: list[Wanted]) -> None:
         self._ration -= len(some)
         try:
-            sizes = await self._reader.sizes([wanted.key for wanted in some])
+            try:
+                sizes = await self._reader.sizes([wanted.key for wanted in some])
+            except SourceLost:
+                raise
+            except SourceError as error:
+                self._have_read(some, {wanted.key: Reading(0, 0, None, str(error)) for wanted in some})
+                return
             if later := self._large(some, sizes):
                 self._rereads.postpone(later, 0.0)
                 kept = [(w, size) for w, size in zip(some, sizes, strict=True) if w not in later]
@@ -134,6 +140,9 @@ class Rereading:
             raise
         except SourceError as error:
             readings = {wanted.key: Reading(0, 0, None, str(error)) for wanted in group}
+        self._have_read(group, readings)
+
+    def _have_read(self, group: list[Wanted], readings: dict[Key, Reading]) -> None:
         for wanted in group:
             if problem := self._rereads.read(wanted, readings[wanted.key]):
                 self._failed(*wanted.key, problem)

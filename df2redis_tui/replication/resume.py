@@ -6,12 +6,12 @@ import logging
 
 from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import Resume
-from df2redis_tui.errors import SourceError, TargetError, printable
+from df2redis_tui.errors import SourceError, printable
 from df2redis_tui.replication.checkpoint import Checkpoint, Key, key_of
 from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import encode, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.streams import encode, name_of_command
+from df2redis_tui.target.connection import answer_of
 
 log = logging.getLogger(__name__)
 
@@ -111,15 +111,18 @@ def _full_sync_instead(job: JobState, why: str) -> None:
 async def _read(job: JobState, commands: list[bytes]) -> list[object]:
     """All at once: the source's backlog may hold a second only."""
     replies = await job.target.pipeline(commands)
-    for reply in replies:
-        if is_error(reply):
-            raise TargetError(f"target {job.target.name} refused to read the job's checkpoints: {error_text(reply)}")
+    for wire, reply in zip(commands, replies, strict=True):
+        answer = answer_of(job.target.name, reply, f"{name_of_command(wire)} of the job's checkpoints")
+        if answer.refusal or name_of_command(wire) == "GET":
+            answer.text_or_nil()
+        else:
+            answer.texts()
     return replies
 
 
 def _keys_of(members: object) -> list[Key]:
     """Of the set of keys that were being read again."""
-    found = [key_of(m) for m in members if isinstance(m, bytes)] if isinstance(members, (list, set)) else []
+    found = [key_of(m) for m in members if isinstance(m, bytes)] if isinstance(members, list) else []
     return [key for key in found if key is not None]
 
 

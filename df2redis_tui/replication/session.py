@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import anyio
@@ -18,7 +18,7 @@ from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.side_tasks import SideTask
-from df2redis_tui.replication.silence import Silence
+from df2redis_tui.replication.silence import Silence, watch_control
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.telemetry.snapshot import Phase
@@ -39,7 +39,10 @@ class SessionEvents(Protocol):
     def phase(self, phase: Phase) -> None: ...
 
     def heard(self, asked: float) -> None:
-        """The source answered in stable sync what it was asked then (monotonic)."""
+        """The source said in stable sync where it is, when it was asked then (monotonic)."""
+
+    def unknown(self, why: str) -> None:
+        """It answered, and did not say where it is."""
 
     async def until_asked_again(self, seconds: float) -> None:
         """Return after `seconds`, or as soon as an answer is wanted."""
@@ -65,6 +68,9 @@ class SessionEvents(Protocol):
 
     def sends_again(self, flow: int) -> None:
         """This FLOW is no longer silent."""
+
+    def control_silent(self, seconds: float) -> None:
+        """The source has not answered for so long on the control connection in the full sync."""
 
     def pump(self, state: FlowState, connection: FlowConnection) -> Spool | None:
         """Where the journal waits under --backpressure spill; None = it is read as the pipeline takes it."""
@@ -106,6 +112,7 @@ class Session:
         self._full_sync_ended: set[int] = set()
         self._all_ended = anyio.Event()
         self._at_cut: set[int] = set()
+        self._all_cut = anyio.Event()
         self._silence = Silence()
         self._syncing = False  # the source has been told to begin
         self._cutting = False  # and to end the full sync
@@ -172,10 +179,9 @@ class Session:
                 self._events.phase(Phase.BARRIER)
                 if greeting.release is None:
                     asked = raw = await self._takes_start_stable(control, greeting)
-            if positions is not None and (offsets := await control.offsets()) is not None:
+            if positions is not None and isinstance(offsets := await control.offsets(greeting.flows), list):
                 for ingest in ingests:
-                    if ingest.flow < len(offsets):
-                        ingest.resumes_behind(offsets[ingest.flow])
+                    ingest.resumes_behind(offsets[ingest.flow])
             for ingest, connection in zip(ingests, connections, strict=True):
                 position = positions[ingest.flow] if positions else None
                 spool = self._events.pump(self._flows[ingest.flow], connection)
@@ -218,12 +224,11 @@ class Session:
         self._events.phase(Phase.FULL_SYNC)
         await control.sync(greeting.sync_id)
         self._syncing = True
-        await self._all_ended.wait()
+        await watch_control(control, self._all_ended, self._events.control_silent)
         self._events.phase(Phase.BARRIER)
         await self._start_stable(control, greeting)
         self._cutting = True
-        while len(self._at_cut) < len(self._flows):
-            await anyio.sleep(0.005)
+        await watch_control(control, self._all_cut, self._events.control_silent)
 
     async def _start_stable(self, control: Control, greeting: Greeting) -> None:
         """STARTSTABLE, with every FLOW being read.
@@ -254,6 +259,7 @@ class Session:
         self._at_cut.add(flow)
         self._flows[flow].phase = Phase.STABLE_SYNC
         if len(self._at_cut) == len(self._flows):
+            self._all_cut.set()
             self._events.phase(Phase.STABLE_SYNC)
 
     def silent(self, flow: int) -> None:
@@ -302,14 +308,27 @@ class Session:
     async def _poll_offsets(self, control: Control) -> None:
         while True:
             asked = time.monotonic()
-            offsets = await control.offsets()
-            if offsets is not None and len(offsets) == len(self._flows):
+            received = [state.stats.lsn_received or 0 for state in self._flows]
+            offsets = await control.offsets(len(self._flows))
+            if isinstance(offsets, str):
+                self._events.unknown(offsets)
+            elif stale := _stale(received, offsets):
+                self._events.unknown(stale)
+            else:
                 self._events.source_offsets(offsets)
                 for state, offset in zip(self._flows, offsets, strict=True):
                     state.note_source_offset(offset)
-            self._events.heard(asked)
+                self._events.heard(asked)
             await self._events.following(control)
             await self._events.until_asked_again(POLL_EVERY)
+
+
+def _stale(received: Sequence[int], offsets: Sequence[int]) -> str:
+    """Why the source can't be there, "" when it can: it had sent what is behind before it was asked."""
+    for flow, (here, said) in enumerate(zip(received, offsets, strict=True)):
+        if said < here:
+            return f"it says that FLOW {flow} is at LSN {said:,}, and has sent what is in front of {here:,}"
+    return ""
 
 
 def flow_is_stable(state: FlowState) -> bool:

@@ -46,6 +46,17 @@ class SessionPort:
     def heard(self, asked: float) -> None:
         self._job.source_heard_at = time.monotonic()
         self._job.source_answered = asked
+        if self._job.source_unknown:
+            self._job.source_unknown = self._job.reason = ""
+            log.info("The source says again where it is")
+
+    def unknown(self, why: str) -> None:
+        text = f"the source does not say where it is, so nobody knows whether it is caught up ({why})"
+        if not self._job.source_unknown:
+            self._job.records.event("warning", "source", text)
+            log.warning("The source does not say where it is", extra={"fields": {"reason": why}})
+        self._job.source_heard_at = self._job.source_heard_at or time.monotonic()  # since then it has not
+        self._job.source_unknown = self._job.reason = text
 
     async def until_asked_again(self, seconds: float) -> None:
         await self._job.ask_source.wait(seconds)
@@ -126,6 +137,11 @@ class SessionPort:
         self._job.reason = text
         self._job.records.event("warning", "source", text, flow)
         log.warning("The source is silent", extra={"fields": {"flow": flow, "seconds": seconds}})
+
+    def control_silent(self, seconds: float) -> None:
+        text = f"control connection: the source has not answered for {seconds:.0f} s in the full sync"
+        self._job.records.event("warning", "source", text)
+        log.warning("The source is silent", extra={"fields": {"seconds": seconds}})
 
     def sends_again(self, flow: int) -> None:
         self._job.reason = ""

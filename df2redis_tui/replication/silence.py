@@ -1,4 +1,4 @@
-"""A FLOW that sends nothing in a full sync: said after a while, given up when nothing else explains it.
+"""A FLOW or a control connection that is silent in a full sync: said after a while, given up when nothing explains it.
 
 What is waited for may be long in coming for good reasons: the source has not begun, this FLOW's snapshot is through and
 the others' are not (§2.3), or the source waits for us, because the target does not take what another FLOW has sent.
@@ -51,6 +51,33 @@ class Silence:
         return self._silent.get(flow, 0.0) >= LOST_AFTER and all(
             self._silent.get(other, 0.0) >= NAMED_AFTER for other in others
         )
+
+
+class Asked(Protocol):
+    """The control connection."""
+
+    async def answers(self, patience: float) -> None:
+        """Ask for a sign of life. Raises SourceLost when none comes."""
+
+
+async def watch_control(control: Asked, until: anyio.Event, silent: Callable[[float], None]) -> None:
+    """Wait for `until`, and ask the source now and then meanwhile. Raises SourceLost.
+
+    A question that is under way is answered before this returns: the next command's answer comes behind it.
+    """
+
+    async def name() -> None:
+        await anyio.sleep(NAMED_AFTER)
+        silent(NAMED_AFTER)
+
+    while not until.is_set():
+        with anyio.move_on_after(STEP):
+            await until.wait()
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(name)
+            await control.answers(LOST_AFTER)
+            tasks.cancel_scope.cancel()
 
 
 class Listener(Protocol):

@@ -8,10 +8,10 @@ import time
 
 import anyio
 
-from df2redis_tui.dragonfly.control import Control, error_text
+from df2redis_tui.dragonfly.control import Control
 from df2redis_tui.errors import SourceError, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import is_error
+from df2redis_tui.streams import MANY
 from df2redis_tui.telemetry.format import plural
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -35,9 +35,8 @@ async def check_source(job: JobState, control: Control) -> None:
 
 async def _check_namespaces(job: JobState, control: Control) -> None:
     """The journal names no namespace: what is written in one arrives as if it were the default one's."""
-    reply = await control.call("ACL", "LIST")
-    if is_error(reply) or not isinstance(reply, list):
-        text = error_text(reply)
+    answer = await control.ask("ACL", "LIST", most=MANY)
+    if text := answer.refusal:
         if not text.startswith("ERR unknown"):  # a release without ACL has no namespaces
             _warn(
                 job,
@@ -45,7 +44,7 @@ async def _check_namespaces(job: JobState, control: Control) -> None:
                 "be taken for those of the default one",
             )
         return
-    users = [line.decode("utf-8", "replace") for line in reply if isinstance(line, bytes)]
+    users = [line.decode("utf-8", "replace") for line in answer.texts()]
     named = sorted({name for user in users for name in re.findall(r"\bNAMESPACE:(\S+)", user, re.IGNORECASE)})
     ours = {"default", job.settings.source.username or "default"}
     others = sorted({user.split()[1] for user in users if len(user.split()) > 1} - ours)
@@ -71,10 +70,10 @@ def _some(names: list[str]) -> str:
 
 async def _lists_us(control: Control) -> bool:
     """Whether CLUSTER SLOTS has a node with the port that we announce."""
-    slots = await control.call("CLUSTER", "SLOTS")
-    if not isinstance(slots, list):
+    slots = await control.ask("CLUSTER", "SLOTS", most=MANY)
+    if slots.refusal:
         return False
-    nodes = [node for entry in slots if isinstance(entry, list) for node in entry[2:]]
+    nodes = [node for entry in slots.array() if isinstance(entry, list) for node in entry[2:]]
     return any(isinstance(node, list) and len(node) > 1 and node[1] == 0 for node in nodes)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from df2redis_tui.errors import TargetError
 from df2redis_tui.pipeline.block import Global
-from df2redis_tui.streams import RespConnection
+from df2redis_tui.streams import DATA, RespConnection
+from df2redis_tui.target.connection import ask
 from df2redis_tui.translate.keys import slot_of
+
+PAGE = 2000  # keys, about
 
 KeyChoice = Callable[[int, bytes], bool]  # yes or no of a (database, key)
 
@@ -21,6 +25,29 @@ class Scanned(Protocol):
     async def databases(self) -> list[int]: ...
 
     async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None: ...
+
+
+async def walk(
+    connection: RespConnection, name: str, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]
+) -> None:
+    """Every key of the connection's database, page by page. Raises TargetLost, TargetError."""
+    cursor = b"0"
+    while True:
+        answer = await ask(connection, name, "SCAN", cursor, "COUNT", PAGE, most=DATA)
+        match answer.array_of(2):
+            case [bytes(following), list(found)] if following.isdigit() and len(following) <= 20:
+                keys = [key for key in found if isinstance(key, bytes)]
+            case _:
+                raise answer.is_not("a cursor and an array of keys")
+        if len(keys) != len(found):
+            raise answer.is_not("a cursor and an array of keys")
+        if keys:
+            await on_page(connection, keys)
+        if int(following) == 0:
+            return
+        if following == cursor:
+            raise TargetError(f"target {name} answered SCAN {cursor.decode()} with the same cursor: it does not go on")
+        cursor = following
 
 
 def slot_ranges(args: tuple[bytes, ...]) -> list[tuple[int, int]]:

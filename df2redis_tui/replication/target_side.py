@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from df2redis_tui.errors import TargetError, TargetLost
+from df2redis_tui.errors import TargetError, TargetLost, printable
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.fence import connection_name, fence
-from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one
+from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, walk
 from df2redis_tui.settings import Settings
-from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
-from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
+from df2redis_tui.streams import Arg, PeerBroken, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.target.connection import Address, answer_of, ask, error_text, name_of, open_target, parse_info
 from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
 from df2redis_tui.translate.capabilities import (
@@ -47,19 +47,15 @@ class NodeFacts:
 async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> tuple[NodeFacts, Capabilities]:
     """INFO, MODULE LIST and COMMAND INFO of one node. Databases below `first_db`, and those above 0 of a cluster, are
     not ours to count. Raises TargetError, TargetLost."""
-    info = parse_info(await ask(connection, name, "INFO"))
+    info = parse_info((await ask(connection, name, "INFO")).text())
     if not info.get("redis_version"):
         raise TargetError(f"target {name} does not say what it is (INFO has no redis_version)")
     if info.get("loading") == "1":
         raise TargetLost(f"target {name} is loading its data")
-    modules: list[str] = []
-    reply = await connection.call("MODULE", "LIST")
-    if isinstance(reply, list):
-        named = [m[1] for m in reply if isinstance(m, list) and len(m) > 1 and isinstance(m[1], bytes)]
-        modules = [name.decode("utf-8", "replace") for name in named]
+    modules = await _modules(connection, name)
     cluster = info.get("cluster_enabled") == "1"
-    known = capabilities_of(info, await _json_commands(connection, modules), cluster)
-    caps = replace(known, bulk_limit=await _bulk_limit(connection))
+    known = capabilities_of(info, await _json_commands(connection, name, modules), cluster)
+    caps = replace(known, bulk_limit=await _bulk_limit(connection, name))
     numbered = ((int(k[2:]), v) for k, v in info.items() if re.fullmatch(r"db\d{1,9}", k))
     ours = (v for db, v in numbered if (db == 0 if cluster else db >= first_db))
     keys = sum(int(n) for v in ours for n in re.findall(r"keys=(\d{1,18})", v))
@@ -77,20 +73,39 @@ async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> 
     return facts, caps
 
 
-async def _json_commands(connection: RespConnection, modules: list[str]) -> tuple[bytes, ...]:
+async def _modules(connection: RespConnection, name: str) -> list[str]:
+    """Their names; none where the user may not ask."""
+    answer = await ask(connection, name, "MODULE", "LIST")
+    found: list[str] = []
+    for module in [] if answer.refusal else answer.array():
+        match module:
+            case [b"name", bytes(called), *_]:
+                found.append(printable(called, 40))
+            case _:
+                raise answer.is_not("an array of modules with their names")
+    return found
+
+
+async def _json_commands(connection: RespConnection, name: str, modules: list[str]) -> tuple[bytes, ...]:
     """Those of JSON_WRITES that the node has. Where its user may not ask for them, a JSON module stands for all."""
-    reply = await connection.call("COMMAND", "INFO", *JSON_WRITES)
-    if isinstance(reply, list) and len(reply) == len(JSON_WRITES):
-        return tuple(name for name, known in zip(JSON_WRITES, reply, strict=True) if known)
-    return JSON_WRITES if any(name.lower() in _JSON_MODULES for name in modules) else ()
+    answer = await ask(connection, name, "COMMAND", "INFO", *JSON_WRITES)
+    if answer.refusal:
+        return JSON_WRITES if any(module.lower() in _JSON_MODULES for module in modules) else ()
+    known = answer.array_of(len(JSON_WRITES))
+    if not all(command is None or isinstance(command, list) for command in known):
+        raise answer.is_not("an array of arrays")
+    return tuple(write for write, command in zip(JSON_WRITES, known, strict=True) if command)
 
 
-async def _bulk_limit(connection: RespConnection) -> int:
+async def _bulk_limit(connection: RespConnection, name: str) -> int:
     """proto-max-bulk-len; its default where the user may not ask."""
-    reply = await connection.call("CONFIG", "GET", "proto-max-bulk-len")
-    if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], bytes) and reply[1].isdigit():
-        return int(reply[1])
-    return BULK_LIMIT
+    answer = await ask(connection, name, "CONFIG", "GET", "proto-max-bulk-len")
+    match None if answer.refusal else answer.array():
+        case None | []:
+            return BULK_LIMIT
+        case [bytes(), bytes(value)] if value.isdigit() and len(value) < 20:
+            return int(value)
+    raise answer.is_not("the setting and its number")
 
 
 def _eviction(info: dict[str, str]) -> str:
@@ -147,7 +162,7 @@ class StandaloneTarget:
         connection = await open_target(self._endpoint, self._address)
         if self._endpoint.db:
             try:
-                await ask(connection, node, "SELECT", self._endpoint.db)
+                (await ask(connection, node, "SELECT", self._endpoint.db)).ok()
             except BaseException:
                 await connection.aclose()
                 raise
@@ -174,8 +189,8 @@ class StandaloneTarget:
                         return replies
                 except PeerLost as lost:
                     await self._drop_control()
-                    if attempt == 2:
-                        raise TargetLost(f"target {self.name}: {lost}") from None
+                    if attempt == 2 or isinstance(lost, PeerBroken):
+                        raise lost.of_target(self.name) from None
                 except BaseException:
                     # Cancelled in the middle: the answers to come belong to nobody.
                     await self._drop_control()
@@ -190,7 +205,7 @@ class StandaloneTarget:
                 return await self._fence(whole_job=True)
             except PeerLost as lost:
                 await self._drop_control()
-                raise TargetLost(f"target {self.name}: {lost}") from None
+                raise lost.of_target(self.name) from None
 
     async def _fence(self, *, whole_job: bool = False) -> str:
         if not self._control_name or self._control is None:
@@ -204,7 +219,7 @@ class StandaloneTarget:
 
     async def refresh_facts(self) -> None:
         """Ask again for memory and role (for the display)."""
-        info = parse_info(await self.call("INFO"))
+        info = parse_info(answer_of(self.name, await self.call("INFO"), "INFO").text())
         old = self.facts[0]
         if info.get("role", "master") != "master":
             async with self._one_at_a_time:
@@ -224,16 +239,15 @@ class StandaloneTarget:
         for db in sorted(databases - self._databases):
             connection = await self._open(self.name)
             try:
-                reply = await connection.call("SELECT", db + self._endpoint.db)
-            except PeerLost as lost:
-                raise TargetLost(f"target {self.name}: {lost}") from None
+                answer = await ask(connection, self.name, "SELECT", db + self._endpoint.db)
             finally:
                 await connection.aclose()
-            if is_error(reply):
+            if answer.refusal:
                 raise TargetError(
                     f"target {self.name} has no database {db + self._endpoint.db} for the source's database {db} "
-                    f"({error_text(reply)}): raise its `databases` setting"
+                    f"({answer.refusal}): raise its `databases` setting"
                 )
+            answer.ok()
             self._databases.add(db)
 
     def can_not_run(self, item: Global) -> str:
@@ -268,7 +282,7 @@ class StandaloneTarget:
             _check_exec(self.name, b"checkpoint", await self.pipeline([encode("MULTI"), *records, encode("EXEC")]))
 
     async def databases(self) -> list[int]:
-        info = parse_info(await self.call("INFO", "KEYSPACE"))
+        info = parse_info(answer_of(self.name, await self.call("INFO", "KEYSPACE"), "INFO KEYSPACE").text())
         found = (int(k[2:]) - self._endpoint.db for k in info if re.fullmatch(r"db\d{1,9}", k))
         return sorted(db for db in found if db >= 0)
 
@@ -276,22 +290,10 @@ class StandaloneTarget:
         """Every key of one database (the source's number), page by page."""
         connection = await self._open(self.name)
         try:
-            await ask(connection, self.name, "SELECT", db + self._endpoint.db)
-            cursor: object = b"0"
-            while True:
-                reply = await ask(
-                    connection, self.name, "SCAN", cursor if isinstance(cursor, bytes) else b"0", "COUNT", 2000
-                )
-                if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], list):
-                    raise TargetError(f"target {self.name}: unexpected answer to SCAN")
-                cursor = reply[0]
-                keys = [k for k in reply[1] if isinstance(k, bytes)]
-                if keys:
-                    await on_page(connection, keys)
-                if cursor == b"0":
-                    return
-        except PeerLost as lost:
-            raise TargetLost(f"target {self.name}: {lost}") from None
+            (await ask(connection, self.name, "SELECT", db + self._endpoint.db)).ok()
+            await walk(connection, self.name, on_page)
+        except PeerLost as lost:  # of what `on_page` asks
+            raise lost.of_target(self.name) from None
         finally:
             await connection.aclose()
 
@@ -304,7 +306,7 @@ class StandaloneTarget:
             async def remove(connection: RespConnection, keys: list[bytes], db: int = db) -> None:
                 gone = [k for k in keys if not k.startswith(prefix) and wanted(db, k)]
                 if gone:
-                    await ask(connection, self.name, "UNLINK", *gone)
+                    (await ask(connection, self.name, "UNLINK", *gone)).number()
 
             await self.scan(db, remove)
 
@@ -321,8 +323,11 @@ def _demoted(reply: object) -> bool:
 
 
 def _check_exec(name: str, what: bytes, replies: list[object]) -> None:
-    for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
+    """Of a transaction: every command of it was executed. Raises TargetLost, TargetError."""
+    executed = replies[-1]
+    for reply in [*replies, *(executed if isinstance(executed, list) else [])]:
         if is_error(reply):
             text = error_text(reply)
             later = verdict(text) is Verdict.RETRY and not text.startswith(("OOM", "EXECABORT"))
             raise (TargetLost if later else TargetError)(f"target {name} refused {what.decode()}: {text}")
+    answer_of(name, executed, f"EXEC ({what.decode()})").array_of(len(replies) - 2)

@@ -3,17 +3,20 @@ expiry, where that is not remembered: a killed run held them, or they were too m
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
+from collections.abc import Callable
 
 import anyio
 
-from df2redis_tui.dragonfly.control import open_source
-from df2redis_tui.errors import Df2RedisError, SourceLost, TargetError
+from df2redis_tui.answers import Answer
+from df2redis_tui.dragonfly.control import answer_of, open_source
+from df2redis_tui.errors import Df2RedisError, TargetError
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
+from df2redis_tui.streams import FEW, PeerLost, RespConnection, encode
 from df2redis_tui.translate.expiry import AHEAD_MS, HOLD_MOST_MS
 from df2redis_tui.translate.rewriter import true_expiry_command
 
@@ -63,13 +66,17 @@ async def _look_through(job: JobState) -> int:
         return 0  # of which of the source's databases a key is, nobody knows
     prefix = f"{job.settings.checkpoint_prefix}:".encode()
     caps = job.target.caps
+
+    def of_target(reply: object, asked: str) -> Answer:
+        return Answer(reply, asked, f"target {job.target.name}", TargetError)
+
     source = _Source(job.settings.source)
     given = 0
 
     async def page(peer: RespConnection, keys: list[bytes], db: int) -> None:
         nonlocal given
         mine = [key for key in keys if not key.startswith(prefix) and not (job.spared and job.spared(db, key))]
-        here = await _ends(peer, mine, exact=caps.conditional_expire)
+        here = await _ends(peer, mine, of_target, exact=caps.conditional_expire)
         latest = _now_ms() + LOOKED_AT_MS
         mine = [key for key in mine if 0 < here.get(key, 0) <= latest]
         if not mine:
@@ -81,7 +88,7 @@ async def _look_through(job: JobState) -> int:
             if 0 < there.get(key, 0) < here[key] - (0 if caps.conditional_expire else INEXACT_MS)
         ]
         if wires:
-            given += sum(reply == 1 for reply in await peer.pipeline(wires, timeout=60.0))
+            given += sum(reply == 1 for reply in await peer.pipeline(wires, timeout=60.0, most=FEW))
 
     try:
         await source.open()
@@ -90,7 +97,7 @@ async def _look_through(job: JobState) -> int:
     except BaseExceptionGroup as group:
         error = significant(group)
         if isinstance(error, PeerLost):
-            raise SourceLost(f"source {job.settings.source.label}: connection for expiry times: {error}") from None
+            raise error.of_source(f"{job.settings.source.label}: connection for expiry times") from None
         raise error from None
     finally:
         with anyio.CancelScope(shield=True):
@@ -114,12 +121,13 @@ class _Source:
         """Unix ms at which each key expires."""
         if db != self._db:
             for connection in self._connections:
-                await connection.call("SELECT", db)
+                answer_of(self._source, await connection.call("SELECT", db, most=FEW), f"SELECT {db}").ok()
             self._db = db
         found: dict[bytes, int] = {}
 
         async def ask(connection: RespConnection, some: list[bytes]) -> None:
-            found.update(await _ends(connection, some, exact=True))
+            of_source = functools.partial(answer_of, self._source)
+            found.update(await _ends(connection, some, of_source, exact=True))
 
         async with anyio.create_task_group() as tasks:
             for at, connection in enumerate(self._connections):
@@ -132,15 +140,19 @@ class _Source:
             await connection.aclose()
 
 
-async def _ends(peer: RespConnection, keys: list[bytes], *, exact: bool) -> dict[bytes, int]:
+async def _ends(
+    peer: RespConnection, keys: list[bytes], answer: Callable[[object, str], Answer], *, exact: bool
+) -> dict[bytes, int]:
     """Unix ms at which each key expires; a server without PEXPIRETIME is asked for the time left."""
     if exact:
-        replies = await peer.pipeline([encode("PEXPIRETIME", key) for key in keys], timeout=60.0)
-        if not any(is_error(reply) for reply in replies):
-            return {key: reply for key, reply in zip(keys, replies, strict=True) if isinstance(reply, int)}
-    replies = await peer.pipeline([encode("PTTL", key) for key in keys], timeout=60.0)
+        replies = await peer.pipeline([encode("PEXPIRETIME", key) for key in keys], timeout=60.0, most=FEW)
+        answers = [answer(reply, "PEXPIRETIME") for reply in replies]
+        if not any(a.refusal for a in answers):
+            return {key: a.number(-2) for key, a in zip(keys, answers, strict=True)}
+    replies = await peer.pipeline([encode("PTTL", key) for key in keys], timeout=60.0, most=FEW)
     now = _now_ms()
-    return {key: now + reply for key, reply in zip(keys, replies, strict=True) if isinstance(reply, int) and reply > 0}
+    left = [answer(reply, "PTTL").number(-2) for reply in replies]
+    return {key: now + ms for key, ms in zip(keys, left, strict=True) if ms > 0}
 
 
 def _now_ms() -> int:

@@ -140,7 +140,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         rereads,
         Rereading(
             rereads,
-            KeyReader(settings.source, state.flow),
+            KeyReader(settings.source, state.flow, greeting.flows),
             lag=state.end_to_end_lag,
             confirmed=lambda: state.stats.commands,
             failed=state.unreadable,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from df2redis_tui.answers import Answer
 from df2redis_tui.errors import TargetError, TargetLost, printable
 from df2redis_tui.login import unwelcome
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error, open_stream
+from df2redis_tui.streams import FEW, MANY, Arg, PeerLost, RespConnection, encode, name_of_command, open_stream
 
 Address = tuple[str, int]
 
@@ -34,18 +35,25 @@ async def open_target(target: Endpoint, address: Address) -> RespConnection:
     try:
         connection = RespConnection(await open_stream(address[0], address[1], target.tls))
         try:
-            reply = await connection.authenticate(target)
-            if is_error(reply):
-                raise _not_let_in(name, error_text(reply), "AUTH")
-            reply = await connection.call("PING")
-            if is_error(reply):
-                raise _not_let_in(name, error_text(reply), "PING")
+            answer = answer_of(name, await connection.authenticate(target), "AUTH")
+            if answer.refusal:
+                raise _not_let_in(name, answer.refusal, "AUTH")
+            answer.ok()
+            answer = answer_of(name, await connection.call("PING", most=FEW), "PING")
+            if answer.refusal:
+                raise _not_let_in(name, answer.refusal, "PING")
+            answer.word(b"PONG")
         except BaseException:
             await connection.aclose()
             raise
     except PeerLost as lost:
-        raise TargetLost(f"target {name}: {lost}") from None
+        raise lost.of_target(name) from None
     return connection
+
+
+def answer_of(name: str, reply: object, asked: str) -> Answer:
+    """What this target answered; a wrong kind is a TargetError."""
+    return Answer(reply, asked, f"target {name}", TargetError)
 
 
 def parse_info(reply: object) -> dict[str, str]:
@@ -56,15 +64,13 @@ def parse_info(reply: object) -> dict[str, str]:
     return {k: printable(v.encode(), 200) for k, _, v in (line.partition(":") for line in lines) if v}
 
 
-async def ask(connection: RespConnection, name: str, *args: Arg) -> object:
-    """One command; an error reply raises TargetError, a lost connection TargetLost."""
+async def ask(connection: RespConnection, name: str, *args: Arg, most: int = MANY) -> Answer:
+    """One command; a lost connection raises TargetLost."""
     try:
-        reply = await connection.call(*args, timeout=60.0)
+        reply = await connection.call(*args, timeout=60.0, most=most)
     except PeerLost as lost:
-        raise TargetLost(f"target {name}: {lost}") from None
-    if is_error(reply):
-        raise TargetError(f"target {name} refused {args[0]!s}: {error_text(reply)}")
-    return reply
+        raise lost.of_target(name) from None
+    return answer_of(name, reply, name_of_command(encode(*args)))
 
 
-__all__ = ["Address", "ask", "encode", "error_text", "name_of", "open_target", "parse_info"]
+__all__ = ["Address", "answer_of", "ask", "encode", "error_text", "name_of", "open_target", "parse_info"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.settings import Endpoint
-from df2redis_tui.streams import PeerLost, is_error
-from df2redis_tui.target.connection import Address, error_text, name_of, open_target, parse_info
+from df2redis_tui.target.connection import Address, ask, name_of, open_target, parse_info
 from df2redis_tui.translate.keys import SLOTS
+
+_HOST: Final = re.compile(rb"[0-9A-Za-z_.:%\[\]-]{1,255}")  # a name, or an address of either kind
 
 
 class AddressMap:
@@ -57,23 +60,20 @@ class Topology:
         return ranges
 
 
-def parse_slots(reply: object, asked: Address, reach: AddressMap) -> Topology:
+def parse_slots(rows: list[object], asked: Address, reach: AddressMap) -> Topology:
     """CLUSTER SLOTS: `[first, last, [host, port, id, ...], replicas...]` per range. Unusable rows are left out: their
     slots then have no owner. A host that is empty, nil or `?` is the one that was asked."""
     owners: list[str | None] = [None] * SLOTS
     addresses: dict[str, Address] = {}
-    for row in reply if isinstance(reply, list) else ():
-        if not isinstance(row, list) or len(row) < 3 or not isinstance(row[2], list) or len(row[2]) < 2:
+    for row in rows:
+        match row:
+            case [int(first), int(last), [host, int(port), *_], *_] if 0 <= first <= last < SLOTS and 0 < port < 65536:
+                announced = _host(host, asked)
+            case _:
+                continue
+        if not announced:
             continue
-        first, last, (host, port) = row[0], row[1], row[2][:2]
-        if not isinstance(first, int) or not isinstance(last, int) or not 0 <= first <= last < SLOTS:
-            continue
-        if not isinstance(port, int) or not 0 < port < 65536:
-            continue
-        announced = host.decode("utf-8", "replace").strip("[]") if isinstance(host, bytes) else ""
-        if announced in ("", "?"):
-            announced = asked[0]
-        address = reach.reach((printable(announced.encode()), port))
+        address = reach.reach((announced, port))
         name = name_of(address)
         addresses[name] = address
         for slot in range(first, last + 1):
@@ -83,25 +83,28 @@ def parse_slots(reply: object, asked: Address, reach: AddressMap) -> Topology:
     return Topology(nodes, addresses, tuple(numbers.get(owner, len(nodes)) for owner in owners))
 
 
+def _host(said: object, asked: Address) -> str:
+    """The name or address a node is reached by, "" where that can be none."""
+    if said in (None, b"", b"?"):
+        return asked[0]
+    return said.decode().strip("[]") if isinstance(said, bytes) and _HOST.fullmatch(said) else ""
+
+
 async def ask_topology(endpoint: Endpoint, address: Address, reach: AddressMap) -> Topology:
     """What this server knows of its cluster. Raises TargetLost, TargetError."""
     name = name_of(address)
     connection = await open_target(endpoint, address)
     try:
-        reply = await connection.call("CLUSTER", "SLOTS")
-    except PeerLost as lost:
-        raise TargetLost(f"target {name}: {lost}") from None
+        answer = await ask(connection, name, "CLUSTER", "SLOTS")
     finally:
         await connection.aclose()
-    if is_error(reply):
-        text = error_text(reply)
+    if text := answer.refusal:
         if "cluster support disabled" in text or "unknown command" in text:
             scheme = "rediss" if endpoint.tls else "redis"
             raise TargetError(f"target {name} is not a cluster: use {scheme}://{name}")
         if text.startswith(("LOADING", "BUSY")):
             raise TargetLost(f"target {name}: {text}")
-        raise TargetError(f"target {name} refused CLUSTER SLOTS: {text}")
-    return parse_slots(reply, address, reach)
+    return parse_slots(answer.array(), address, reach)
 
 
 async def ask_any(endpoint: Endpoint, addresses: Sequence[Address], reach: AddressMap) -> tuple[Address, Topology]:
@@ -130,11 +133,10 @@ async def check_healthy(endpoint: Endpoint, asked: Address, topology: Topology) 
         )
     connection = await open_target(endpoint, asked)
     try:
-        state = parse_info(await connection.call("CLUSTER", "INFO")).get("cluster_state", "ok")
-    except PeerLost as lost:
-        raise TargetLost(f"target {name}: {lost}") from None
+        answer = await ask(connection, name, "CLUSTER", "INFO")
     finally:
         await connection.aclose()
+    state = parse_info(answer.text()).get("cluster_state", "ok")
     if state != "ok":
         raise TargetError(
             f"target cluster {name} is down (cluster_state:{state}): it takes no writes until it says ok, "

@@ -32,7 +32,7 @@ class Source:
         self._db = 0
         self._queued: list[object] | None = None
 
-    async def pipeline(self, wires: list[bytes], timeout: float) -> list[object]:
+    async def pipeline(self, wires: list[bytes], timeout: float, most: int) -> list[object]:
         return [self._answer(decode_command(wire)) for wire in wires]
 
     def _answer(self, args: list[bytes]) -> object:
@@ -65,7 +65,7 @@ def reader(source: Source, monkeypatch: pytest.MonkeyPatch) -> KeyReader:
         return source
 
     monkeypatch.setattr(key_reader, "open_source", opened)
-    return KeyReader(Endpoint((("127.0.0.1", 1),)), 1)
+    return KeyReader(Endpoint((("127.0.0.1", 1),)), 1, 2)
 
 
 async def test_a_key_of_each_database_with_the_positions_around_them(monkeypatch: pytest.MonkeyPatch) -> None:

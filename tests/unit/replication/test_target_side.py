@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import hiredis
 import pytest
 
 from df2redis_tui.replication.target_side import facts_of
@@ -20,7 +21,7 @@ class Connection:
         self.modules = modules
         self.known = known
 
-    async def call(self, *args: str | bytes, timeout: float = 0.0) -> object:
+    async def call(self, *args: str | bytes, timeout: float = 0.0, most: int = 0) -> object:
         if args[0] == "INFO":
             return self.info
         if args[:2] == ("CONFIG", "GET"):
@@ -28,7 +29,9 @@ class Connection:
         if args[0] == "MODULE":
             return [[b"name", name, b"ver", 1] for name in self.modules]
         assert args[:2] == ("COMMAND", "INFO")
-        return [self.known(name) for name in args[2:]] if self.known else None  # type: ignore[arg-type]
+        if self.known is None:
+            return hiredis.ReplyError("NOPERM this user has no permissions to run the 'command|info' command")
+        return [self.known(name) for name in args[2:]]  # type: ignore[arg-type]
 
 
 def capabilities(version: str, modules: list[bytes], known: Callable[[bytes], Any] | None) -> Capabilities:

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from df2redis_tui.errors import TargetError, TargetLost
+from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.pipeline.batch import Batch
-from df2redis_tui.streams import RespConnection, encode, is_error
-from df2redis_tui.target.connection import error_text
-from df2redis_tui.target.replies import Verdict, verdict
+from df2redis_tui.streams import RespConnection, encode
+from df2redis_tui.target.answers import values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,10 @@ class JobKeys:
     def rereads(self, flow: int) -> bytes:
         """The keys of this FLOW that have to be read from the source again."""
         return self._tagged + b"rereads:%d" % flow
+
+    def of_flows(self, flows: int) -> list[bytes]:
+        """What is kept of so many FLOWs."""
+        return [key for flow in range(flows) for key in (self.flow(flow), self.batches(flow), self.rereads(flow))]
 
     @property
     def lease(self) -> bytes:
@@ -267,21 +270,18 @@ class FlowLedger:
 
     async def ran(self, connection: RespConnection) -> int:
         """How many transactions of this FLOW the target has run. Raises PeerLost, TargetLost, TargetError."""
-        reply = await connection.call("GET", self._batches_key)
-        if is_error(reply):
-            text = error_text(reply)
-            kind = TargetLost if verdict(text) is Verdict.RETRY else TargetError
-            raise kind(f"target refused to read the number of batches: {text}")
-        return int(reply) if isinstance(reply, bytes) and reply.isdigit() and len(reply) < 19 else 0
+        what = "GET of the number of batches"
+        (value,) = values_of("", what, [await connection.call("GET", self._batches_key)])
+        if value is not None and not (value.isdigit() and len(value) < 19):
+            raise TargetError(
+                f"target: the number of batches of this job is `{printable(value, 40)}`: it did not write that"
+            )
+        return int(value or 0)
 
     async def read(self, connection: RespConnection) -> Checkpoint | None:
         """Raises PeerLost, TargetError."""
-        reply = await connection.call("GET", self.key)
-        if is_error(reply):
-            text = error_text(reply)
-            kind = TargetLost if verdict(text) is Verdict.RETRY else TargetError
-            raise kind(f"target refused to read the checkpoint: {text}")
-        return Checkpoint.parse(reply)
+        (value,) = values_of("", "GET of the checkpoint", [await connection.call("GET", self.key)])
+        return Checkpoint.parse(value)
 
     def posted(self, next_lsn: int) -> None:
         """A standalone target does not need to know."""
@@ -297,6 +297,9 @@ class FlowLedger:
 
     def guard_read(self, slot: int) -> bytes:
         raise AssertionError("a standalone target has no guards")
+
+    def is_guard(self, value: bytes) -> bool:
+        return False
 
     def guarded(self, reply: object) -> int:
         return -1

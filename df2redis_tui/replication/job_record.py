@@ -7,11 +7,10 @@ import time
 from typing import Protocol
 
 from df2redis_tui.dragonfly.control import MAX_FLOWS
-from df2redis_tui.errors import TargetError
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.settings import Settings
-from df2redis_tui.streams import encode, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.streams import encode
+from df2redis_tui.target.answers import check_each
 
 
 class Written(Protocol):
@@ -81,7 +80,5 @@ class JobRecord:
 
     async def write(self, *others: bytes) -> None:
         """Write it, and `others` with it. Raises TargetError, TargetLost."""
-        replies = await self._target.pipeline([self.command(), *others])
-        for reply in replies:
-            if is_error(reply):
-                raise TargetError(f"target {self._target.name} refused the job's record: {error_text(reply)}")
+        commands = [self.command(), *others]
+        check_each(self._target.name, "the job's record", commands, await self._target.pipeline(commands))

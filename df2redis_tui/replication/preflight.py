@@ -6,6 +6,7 @@ import logging
 
 from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.target.answers import values_of
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,11 @@ async def preflight(job: JobState) -> None:
             job.spool_space.prepare()
         except OSError as error:
             raise ConfigError(f"the spool {job.spool_space.directory} can't be used: {error.strerror}") from None
-    record = await job.target.call("GET", job.keys.job_record) if settings.exactly_once else None
-    job.continues = isinstance(record, bytes)
+    record: bytes | None = None
+    if settings.exactly_once:
+        reply = await job.target.call("GET", job.keys.job_record)
+        (record,) = values_of(job.target.name, "GET of the job's record", [reply])
+    job.continues = record is not None
     job.noted.read(record)
     await _note_existing(job)
     if settings.exactly_once and job.continues and not job.noted.held_before:

@@ -6,12 +6,12 @@ import logging
 
 from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import Resume
-from df2redis_tui.errors import SourceError, TargetError, printable
+from df2redis_tui.errors import SourceError, printable
 from df2redis_tui.replication.checkpoint import Checkpoint, Key, key_of
 from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import encode, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.streams import encode
+from df2redis_tui.target.answers import check_each
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,7 @@ def _full_sync_instead(job: JobState, why: str) -> None:
 async def _read(job: JobState, commands: list[bytes]) -> list[object]:
     """All at once: the source's backlog may hold a second only."""
     replies = await job.target.pipeline(commands)
-    for reply in replies:
-        if is_error(reply):
-            raise TargetError(f"target {job.target.name} refused to read the job's checkpoints: {error_text(reply)}")
+    check_each(job.target.name, "to read the job's checkpoints", commands, replies)
     return replies
 
 

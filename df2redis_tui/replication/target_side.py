@@ -15,6 +15,7 @@ from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.target.answers import check_each, check_transaction, described
 from df2redis_tui.target.connection import Address, ask, error_text, name_of, open_target, parse_info
 from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
@@ -25,6 +26,7 @@ from df2redis_tui.translate.capabilities import (
     capabilities_of,
     unsupported,
 )
+from df2redis_tui.translate.data_commands import judged
 
 _JSON_MODULES = frozenset({"rejson", "rejson2", "json", "valkey-json"})
 
@@ -45,7 +47,7 @@ class NodeFacts:
 
 
 async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> tuple[NodeFacts, Capabilities]:
-    """INFO, MODULE LIST and COMMAND INFO of one node. Databases below `first_db`, and those above 0 of a cluster, are
+    """INFO, MODULE LIST and COMMAND of one node. Databases below `first_db`, and those above 0 of a cluster, are
     not ours to count. Raises TargetError, TargetLost."""
     info = parse_info(await ask(connection, name, "INFO"))
     if not info.get("redis_version"):
@@ -59,7 +61,8 @@ async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> 
         modules = [name.decode("utf-8", "replace") for name in named]
     cluster = info.get("cluster_enabled") == "1"
     known = capabilities_of(info, await _json_commands(connection, modules), cluster)
-    caps = replace(known, bulk_limit=await _bulk_limit(connection))
+    commands = judged(await connection.call("COMMAND"))
+    caps = replace(known, bulk_limit=await _bulk_limit(connection), commands=commands)
     numbered = ((int(k[2:]), v) for k, v in info.items() if re.fullmatch(r"db\d{1,9}", k))
     ours = (v for db, v in numbered if (db == 0 if cluster else db >= first_db))
     keys = sum(int(n) for v in ours for n in re.findall(r"keys=(\d{1,18})", v))
@@ -229,10 +232,12 @@ class StandaloneTarget:
                 raise TargetLost(f"target {self.name}: {lost}") from None
             finally:
                 await connection.aclose()
-            if is_error(reply):
+            if is_error(reply) and verdict(str(reply)) is Verdict.RETRY:
+                raise TargetLost(f"target {self.name}: {error_text(reply)}")
+            if reply != b"OK":
                 raise TargetError(
                     f"target {self.name} has no database {db + self._endpoint.db} for the source's database {db} "
-                    f"({error_text(reply)}): raise its `databases` setting"
+                    f"({error_text(reply) if is_error(reply) else described(reply)}): raise its `databases` setting"
                 )
             self._databases.add(db)
 
@@ -260,12 +265,15 @@ class StandaloneTarget:
         flushes = [wire for db in dbs for wire in (encode("SELECT", db + base), encode("FLUSHDB"))]
         if name == b"FLUSHALL" and not base:
             flushes = [encode("FLUSHALL")]
-        commands = [encode("MULTI"), *flushes, encode("SELECT", base), *own, encode("EXEC")]
-        _check_exec(self.name, name, await self.pipeline(commands, timeout=600.0))
+        await self._transaction(name.decode(), [*flushes, encode("SELECT", base), *own], timeout=600.0)
 
     async def _record(self, records: list[bytes]) -> None:
         if records:
-            _check_exec(self.name, b"checkpoint", await self.pipeline([encode("MULTI"), *records, encode("EXEC")]))
+            await self._transaction("a checkpoint", records)
+
+    async def _transaction(self, what: str, commands: list[bytes], timeout: float = 60.0) -> None:
+        replies = await self.pipeline([encode("MULTI"), *commands, encode("EXEC")], timeout=timeout)
+        check_transaction(self.name, what, commands, replies)
 
     async def databases(self) -> list[int]:
         info = parse_info(await self.call("INFO", "KEYSPACE"))
@@ -304,7 +312,8 @@ class StandaloneTarget:
             async def remove(connection: RespConnection, keys: list[bytes], db: int = db) -> None:
                 gone = [k for k in keys if not k.startswith(prefix) and wanted(db, k)]
                 if gone:
-                    await ask(connection, self.name, "UNLINK", *gone)
+                    wire = encode("UNLINK", *gone)
+                    check_each(self.name, "UNLINK", [wire], [await ask(connection, self.name, "UNLINK", *gone)])
 
             await self.scan(db, remove)
 
@@ -318,11 +327,3 @@ class StandaloneTarget:
 
 def _demoted(reply: object) -> bool:
     return is_error(reply) and code_of(str(reply)) in DEMOTED
-
-
-def _check_exec(name: str, what: bytes, replies: list[object]) -> None:
-    for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
-        if is_error(reply):
-            text = error_text(reply)
-            later = verdict(text) is Verdict.RETRY and not text.startswith(("OOM", "EXECABORT"))
-            raise (TargetLost if later else TargetError)(f"target {name} refused {what.decode()}: {text}")

@@ -13,7 +13,7 @@ from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities
 
 
 class Connection:
-    """A node that answers INFO, MODULE LIST and COMMAND INFO."""
+    """A node that answers INFO, MODULE LIST, COMMAND INFO, and nothing to COMMAND."""
 
     def __init__(self, version: str, modules: list[bytes], known: Callable[[bytes], Any] | None) -> None:
         self.info = f"redis_version:{version}\r\nrole:master\r\n".encode()
@@ -27,6 +27,8 @@ class Connection:
             return [b"proto-max-bulk-len", b"536870912"]
         if args[0] == "MODULE":
             return [[b"name", name, b"ver", 1] for name in self.modules]
+        if args == ("COMMAND",):
+            return None
         assert args[:2] == ("COMMAND", "INFO")
         return [self.known(name) for name in args[2:]] if self.known else None  # type: ignore[arg-type]
 

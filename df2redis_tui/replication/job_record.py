@@ -12,7 +12,7 @@ from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import encode
-from df2redis_tui.target.connection import answer_of
+from df2redis_tui.target.answers import check_each
 
 
 class Written(Protocol):
@@ -97,9 +97,5 @@ class JobRecord:
 
     async def write(self, *others: bytes) -> None:
         """Write it, and `others` with it. Raises TargetError, TargetLost."""
-        replies = await self._target.pipeline([self.command(), *others])
-        answers = [answer_of(self._target.name, reply, "the job's record") for reply in replies]
-        for answer in answers:
-            if answer.refusal:
-                raise answer.is_not("OK")
-        answers[0].ok()
+        commands = [self.command(), *others]
+        check_each(self._target.name, "the job's record", commands, await self._target.pipeline(commands))

@@ -9,7 +9,7 @@ from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.rights import check_rights
-from df2redis_tui.target.connection import answer_of
+from df2redis_tui.target.answers import values_of
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ async def preflight(job: JobState) -> None:
             job.spool_space.prepare()
         except OSError as error:
             raise ConfigError(f"the spool {job.spool_space.directory} can't be used: {error.strerror}") from None
-    record = None
+    record: bytes | None = None
     if settings.exactly_once:
         reply = await job.target.call("GET", job.keys.job_record)
-        record = answer_of(job.target.name, reply, "GET of the job's record").text_or_nil()
+        (record,) = values_of(job.target.name, "GET of the job's record", [reply])
     job.continues = record is not None
     job.noted.read(record)
     await _note_existing(job)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 
 import anyio
 
-from df2redis_tui.dragonfly.control import Control
-from df2redis_tui.errors import SourceError, TargetError, printable
+from df2redis_tui.dragonfly.control import Control, Greeting, open_source
+from df2redis_tui.errors import ConfigError, SourceError, SourceLost, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import MANY
+from df2redis_tui.streams import MANY, PeerLost, encode
 from df2redis_tui.telemetry.format import plural
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -75,6 +76,38 @@ async def _lists_us(control: Control) -> bool:
         return False
     nodes = [node for entry in slots.array() if isinstance(entry, list) for node in entry[2:]]
     return any(isinstance(node, list) and len(node) > 1 and node[1] == 0 for node in nodes)
+
+
+async def check_own_names(job: JobState, greeting: Greeting, databases: Iterable[int]) -> None:
+    """At the start of a run: has the source keys named like those that this job keeps on the target? What comes of such
+    later is refused on its way. Raises ConfigError under the policy `stop`, SourceLost."""
+    settings = job.settings
+    if not settings.exactly_once:
+        return
+    names = [job.keys.lease, job.keys.job_record, *job.keys.of_flows(greeting.flows)]
+    merged = settings.target.cluster and settings.db_policy == "merge-into-0"
+    connection = await open_source(settings.source, "connection that looks for names")
+    found: list[bytes] = []
+    try:
+        for db in sorted({0, *databases}) if merged else [0]:
+            replies = await connection.pipeline([encode("SELECT", db), *(encode("EXISTS", name) for name in names)])
+            found += [name for name, reply in zip(names, replies[1:], strict=True) if reply == 1]
+    except PeerLost as lost:
+        raise SourceLost(f"source {settings.source.label}: connection that looks for names: {lost}") from None
+    finally:
+        await connection.aclose()
+    if not found:
+        return
+    text = f"the source has keys that are named like this job's own on the target ({_some_keys(found)})"
+    if settings.on_error == "stop":
+        refused = ConfigError(f"{text}: nothing was written")
+        refused.advice = "use another --job or --checkpoint-prefix, or remove them from the source"
+        raise refused
+    _warn(job, f"{text}: they are left out")
+
+
+def _some_keys(names: list[bytes]) -> str:
+    return _some([name.decode("utf-8", "replace") for name in dict.fromkeys(names)])
 
 
 def _warn(job: JobState, text: str) -> None:

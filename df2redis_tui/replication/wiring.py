@@ -23,6 +23,7 @@ from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.translate.expiry import ExpiryBudget
 from df2redis_tui.translate.journal import JournalTranslator
+from df2redis_tui.translate.own_keys import OwnKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.snapshot import SnapshotTranslator
@@ -102,6 +103,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         state.ledger.rereads = rereads
         dispatcher.before_dispatch = resumer_of(job.target, state.ledger, state.missed_until, state.doubt)
     route = job.target.router.cluster
+    own = OwnKeys(job.keys.start if settings.exactly_once else None, cluster=route)
     snapshot = SnapshotTranslator(
         caps,
         job.dead_letters,
@@ -114,6 +116,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         db_policy=settings.db_policy,
         ownership=job.ownership,
         old=old,
+        own=own,
     )
     quirks = Quirks.of(greeting.df_version)
     journal = JournalTranslator(
@@ -130,6 +133,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         quirks=quirks,
         base_db=settings.target.db,
         old=old,
+        own=own,
     )
     state.merged = route and settings.db_policy == "merge-into-0"
     state.phase = Phase.FULL_SYNC

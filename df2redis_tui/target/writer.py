@@ -16,6 +16,7 @@ from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import PeerLost, RespConnection
+from df2redis_tui.target.answers import name_of_command
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import Part
 from df2redis_tui.target.patience import Patience
@@ -168,7 +169,7 @@ class Writer:
 
     def _on_part(self, part: Part) -> None:
         part.batch.waiting_parts -= 1
-        if part.failures:
+        if part.failures or part.extra_error:
             self._troubled()
         if not self._well.is_set():
             self._progress.set()
@@ -207,6 +208,8 @@ class Writer:
 
     async def _run_lane(self, lane: Lane) -> None:
         await lane.run()
+        if lane.fatal is not None:
+            raise lane.fatal
         if lane.unreadable:
             raise TargetError(
                 f"target {lane.node}: {lane.unreadable}; a value is larger than its proto-max-bulk-len: raise that, or "
@@ -289,7 +292,7 @@ class Writer:
         for batch, fates in work:
             await self._settle_unknown(batch, [p for p in fates if p.fate is not Fate.APPLIED])
         did_not_run = sum(
-            any(part.aborted for part in parts) or any(p.fate is Fate.UNKNOWN for p in fates)
+            any(part.aborted and part.commands for part in parts) or any(p.fate is Fate.UNKNOWN for p in fates)
             for (_, parts), (_, fates) in zip(self._in_flight, work, strict=True)
         )
         if await self._missing() > did_not_run:
@@ -302,6 +305,8 @@ class Writer:
         self._carry_positions(due)
         for batch, todo in due:
             await self._complete(batch, todo)
+            if todo:
+                self._patience.renew()  # it takes writes
             self._look_at(*self._in_flight.popleft())
             self._events.confirmed(batch)
             self.status = ""
@@ -372,7 +377,8 @@ class Writer:
         for pending in todo:
             meaning = verdict(pending.error) if pending.fate is Fate.FAILED else Verdict.RETRY
             if meaning is Verdict.FATAL:
-                raise TargetError(f"target refused a write: {printable(pending.error.encode())}")
+                name = printable(name_of_command(pending.command), 40)
+                raise TargetError(f"target refused {name}: {printable(pending.error.encode())}")
             if meaning is Verdict.REFUSED:
                 self._events.refused(pending, batch)
             else:
@@ -382,7 +388,9 @@ class Writer:
     async def _wait_out(self, batch: Batch, todo: list[Pending], backoff: Backoff) -> None:
         """Say what happened, wait, and learn the topology anew where that may help."""
         errors = [p.error for p in todo if p.fate is Fate.FAILED]
-        reason = printable(errors[0].encode()) if errors else "connection lost, sent again"
+        # A transaction's commands share the fate of the one for which nothing of it ran.
+        first = next((error for error in errors if code_of(error) != "EXECABORT"), errors[0] if errors else "")
+        reason = printable(first.encode()) if errors else "connection lost, sent again"
         meanings = {verdict(error) for error in errors}
         self._events.retrying(batch, len(todo), reason)
         batch.retries += 1
@@ -390,7 +398,7 @@ class Writer:
         if meanings & {Verdict.MOVED, Verdict.ASK}:
             self._events.redirected(sum(verdict(e) in (Verdict.MOVED, Verdict.ASK) for e in errors))
         if errors:
-            self._patience.refused(code_of(errors[0]), reason, self._router.nodes)
+            self._patience.refused(code_of(first), reason, self._router.nodes)
         if backoff.attempt or Verdict.RETRY in meanings:
             delay = backoff.next()
             self.status = f"the target refuses for now ({reason}), again in {delay:.1f} s"

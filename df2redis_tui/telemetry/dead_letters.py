@@ -67,7 +67,7 @@ class DeadLetters:
                 f"nor recorded in {self.path}: {self.why_unrecorded}"
             )
         self.count += 1
-        if refusal.on_target != "incomplete":
+        if refusal.of_key and refusal.on_target != "incomplete":
             self._refused[_digest(refusal.db, refusal.key)] = None
         if len(self._refused) > self._remember:
             self._refused.popitem(last=False)
@@ -165,6 +165,8 @@ class DeadLetters:
 def _described(refusal: Refusal) -> str:
     where = f", FLOW {refusal.flow}" if refusal.flow >= 0 else ""
     at = f", LSN {refusal.lsn}" if refusal.lsn is not None else ""
+    if not refusal.of_key:
+        return f"the command {refusal.type} of the source's journal (db {refusal.db}{where}{at})"
     return f"the key {printable(refusal.key)!r} (db {refusal.db}, {refusal.type}{where}{at})"
 
 

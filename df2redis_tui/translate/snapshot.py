@@ -23,6 +23,7 @@ from df2redis_tui.translate.databases import Databases, DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import slot_of, slots_of
 from df2redis_tui.translate.old_keys import OldKeys
+from df2redis_tui.translate.own_keys import NONE, WHY, OwnKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, SET_FORMAT, command, set_command
@@ -55,6 +56,7 @@ class SnapshotTranslator:
         db_policy: DbPolicy = "fail",
         ownership: Ownership | None = None,
         old: OldKeys | None = None,
+        own: OwnKeys = NONE,
     ) -> None:
         self.open_keys: set[tuple[int, bytes]] = set()
         self.unsent: list[Block] = []
@@ -67,6 +69,7 @@ class SnapshotTranslator:
         self._payload_limit = payload_limit
         self._ownership = ownership
         self._old = old
+        self._own = own
         self._writer = ValueWriter(caps, member_ttl)
         self._databases = Databases(caps.cluster, db_policy, refusals, flow)
         self._maps_databases = caps.cluster
@@ -115,6 +118,8 @@ class SnapshotTranslator:
 
     def _strings(self, run: Strings) -> None:
         db, items = run
+        if self._own.among([item[0] for item in items]):
+            items = [item for item in items if not self._is_own(db, item[0], "string")]
         if not items:
             return
         if self._refused_before:
@@ -278,9 +283,18 @@ class SnapshotTranslator:
 
     def _mapped(self, db: int, key: bytes, kind: str) -> int | None:
         """The target's database, None when the key is left out."""
+        if self._is_own(db, key, kind):
+            return None
         if self._skip is not None and self._skip(db, key):
             return None
         return self._databases.target_of(db, key, kind) if db and self._maps_databases else db
+
+    def _is_own(self, db: int, key: bytes, kind: str) -> bool:
+        """Whether the key would be one of the job's own on the target; it is reported then."""
+        own = self._own.holds(db, key)
+        if own:
+            self._refusals.refuse(Refusal(db, key, kind, WHY, self._flow))
+        return own
 
     def _target_db(self, db: int) -> int:
         return 0 if self._maps_databases else db

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from df2redis_tui.errors import TargetError, TargetLost, printable
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
-from df2redis_tui.target.connection import error_text
+from df2redis_tui.target.connection import answer_of, error_text
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +146,8 @@ def _args(command: str, key: bytes) -> list[Arg]:
 
 def _expect_queued(node: str, names: Sequence[str], replies: Sequence[object]) -> None:
     for name, reply in zip(names, replies, strict=True):
-        if reply != b"QUEUED" and not is_error(reply):
-            raise TargetError(f"target {node}: unexpected answer to {name} in a transaction, where it is to be queued")
+        if not is_error(reply):
+            answer_of(node, reply, f"{name} in a transaction").word(b"QUEUED")
 
 
 def _denied(reply: object) -> bool:

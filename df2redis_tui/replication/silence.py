@@ -13,6 +13,7 @@ import anyio
 
 NAMED_AFTER = 15.0  # seconds
 LOST_AFTER = 60.0  # seconds; the source is asked anew
+ANSWERS_WITHIN = 60.0  # seconds; of the control connection, while the source has a full sync to do
 STEP = 5.0  # seconds between two looks
 
 
@@ -76,7 +77,7 @@ async def watch_control(control: Asked, until: anyio.Event, silent: Callable[[fl
             return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(name)
-            await control.answers(LOST_AFTER)
+            await control.answers(ANSWERS_WITHIN)
             tasks.cancel_scope.cancel()
 
 

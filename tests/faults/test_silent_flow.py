@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from df2redis_tui.errors import SourceLost
@@ -13,6 +14,7 @@ from df2redis_tui.replication import silence
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.silence import Silence
 from df2redis_tui.settings import Endpoint
+from tests.hostile.odd_peer import Odd, OddPeer, Step
 from tests.support.fault_source import FaultSource
 from tests.support.program import Program
 from tests.support.proxy import Proxy
@@ -123,20 +125,25 @@ def source() -> Iterator[FaultSource]:
         yield source
 
 
+def impatient(directory: Path, flow: float = 3.0, control: float = 60.0) -> dict[str, str]:
+    """The environment of a program that takes silence for loss after so many seconds."""
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(
+        f"from {silence.__name__.rpartition('.')[0]} import silence\n"
+        "silence.STEP, silence.NAMED_AFTER = 0.2, 1.0\n"
+        f"silence.LOST_AFTER, silence.ANSWERS_WITHIN = {flow}, {control}\n"
+    )
+    return {"PYTHONPATH": str(directory)}
+
+
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_a_run_goes_on_with_a_source_that_had_gone_silent(source: FaultSource, tmp_path: Path) -> None:
-    impatient = tmp_path / "impatient"
-    impatient.mkdir()
-    (impatient / "sitecustomize.py").write_text(
-        f"from {silence.__name__.rpartition('.')[0]} import silence\n"
-        "silence.STEP, silence.NAMED_AFTER, silence.LOST_AFTER = 0.2, 1.0, 3.0\n"
-    )
     with start_server(available_targets()[0]) as target, Proxy(source.look_alike.port) as proxy:
         program = Program(
             ["--source", f"dragonfly://127.0.0.1:{proxy.port}", "--target", target.url, "--log-format", "text"],
             tmp_path / "run",
-            env={"PYTHONPATH": str(impatient)},
+            env=impatient(tmp_path / "impatient"),
         )
         with program:
             program.wait_for("full sync ·")
@@ -149,3 +156,59 @@ def test_a_run_goes_on_with_a_source_that_had_gone_silent(source: FaultSource, t
             program.signal(signal.SIGTERM)
             assert program.wait(40) == 0
             assert source.compare(Endpoint((("127.0.0.1", target.port),))).same
+
+
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_a_control_connection_that_does_not_answer_is_named_and_given_up(source: FaultSource, tmp_path: Path) -> None:
+    """The FLOWs send all the time: without a question nobody would find out before the full sync is through."""
+    never = OddPeer(source.look_alike.port, Step(("PING",), 1), Odd("silence", b"", "silence"))
+    with start_server(available_targets()[0]) as target, never as peer:
+        program = Program(
+            ["--source", f"dragonfly://127.0.0.1:{peer.port}", "--target", target.url, "--no-reconnect"],
+            tmp_path / "run",
+            env=impatient(tmp_path / "impatient", flow=60.0, control=2.0),
+        )
+        with program:
+            source.do(lambda: setattr(source.look_alike, "snapshot_pace", 0.2))
+            assert program.wait(60) == 3, program.output()
+    assert "control connection: no answer to PING within 2 s" in program.output()
+    assert "control connection: the source has not answered for 1 s in the full sync" in program.output()
+
+
+class Answering:
+    """A control connection that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer = anyio.Event()
+
+    async def answers(self, patience: float) -> None:
+        self.asked += 1
+        await self.answer.wait()
+
+
+@pytest.mark.parametrize("name", ["STEP", "NAMED_AFTER"])
+def test_a_question_under_way_is_answered_before_the_next_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, name, 0.0)
+    told: list[float] = []
+
+    async def watch() -> None:
+        control, ended, returned = Answering(), anyio.Event(), anyio.Event()
+
+        async def watched() -> None:
+            await silence.watch_control(control, ended, told.append)
+            returned.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watched)
+            while name == "STEP" and not control.asked:
+                await anyio.sleep(0)
+            ended.set()
+            await anyio.wait_all_tasks_blocked()
+            assert returned.is_set() == (name != "STEP")
+            control.answer.set()
+            await returned.wait()
+
+    anyio.run(watch)
+    assert told == []

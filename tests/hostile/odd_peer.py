@@ -44,10 +44,13 @@ class Step:
 
 
 class OddPeer:
-    """Forwards 127.0.0.1:`port` to `upstream`; a context manager. `reached` is set when the odd answer was given."""
+    """Forwards 127.0.0.1:`port` to `upstream`; a context manager. `reached` is set when the odd answer was given, which
+    `given` counts. `behave` ends it."""
 
     def __init__(self, upstream: int, step: Step, odd: Odd) -> None:
         self.reached = threading.Event()
+        self.given = 0
+        self.behave = False
         self.port = 0
         self._upstream = upstream
         self._step = step
@@ -103,7 +106,7 @@ class OddPeer:
             await server.drain()
 
     def _is_due(self, argv: list[bytes]) -> bool:
-        if not self._step.matches(argv):
+        if self.behave or not self._step.matches(argv):
             return False
         self._passed += 1
         return self._passed > self._step.passed
@@ -121,6 +124,7 @@ class OddPeer:
                     break
                 else:
                     writer.write(odd.data)
+                    self.given += 1
                     self.reached.set()
                     if odd.then == "close":
                         break

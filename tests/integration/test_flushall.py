@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -93,3 +95,42 @@ def test_a_flush_inside_the_full_sync_starts_it_anew(command: bytes, any_target:
     assert player.sessions == 2
     assert names(any_target) == {"new:0"}
     assert names(any_target, 1) == {"new:1"}
+
+
+def test_flushes_again_and_again_do_not_begin_full_syncs_without_a_pause(
+    any_target: Server, start: Callable[..., Program]
+) -> None:
+    """And of what the target holds nothing goes, as long as no full sync has brought what is there instead."""
+    whole = Script((flow([entry(STRING, b"k:%d" % i, string(b"x")) for i in range(100)]), flow([])))
+    void = Script((flow([entry(STRING, b"k:0", string(b"y")), journal_blob(record(b"FLUSHALL", txid=1))]), flow([])))
+    new = Script((flow([entry(STRING, b"new:0", string(b"1"))]), flow([])), databases={0: 60})
+    any_target.client().set("bystander", "x")
+    held = after("k", 100) | {"bystander"}
+    with Player(whole, *[void] * 6, new) as player:  # the first of which refuses to go on where the copy ended
+        assert start(copy_arguments(player.url, any_target.url)).wait() == 0
+        again = start(copy_arguments(player.url, any_target.url))
+        began: dict[int, float] = {}
+        while player.sessions < 8:
+            assert again.process.poll() is None, again.output()
+            session, now = player.sessions, time.monotonic()
+            assert names(any_target) >= held
+            assert player.sessions != session or names(any_target) == held
+            began.setdefault(player.sessions, now)
+        assert again.wait() == 0, again.output()
+    assert began[5] - began[4] > 0.3
+    assert began[7] - began[6] > 1.2
+    assert "attempt 5" in again.output()
+    assert names(any_target) == {"new:0", "bystander"}
+    assert calls(any_target, "flushall") == calls(any_target, "flushdb") == 0
+
+
+def test_a_run_that_waits_for_its_next_full_sync_can_be_ended(
+    any_target: Server, start: Callable[..., Program]
+) -> None:
+    void = Script((flow([journal_blob(record(b"FLUSHALL", txid=1))]),))
+    with Player(void) as player:
+        program = start(copy_arguments(player.url, any_target.url))
+        program.wait_for("attempt 4")
+        program.signal(signal.SIGTERM)
+        assert program.wait(10) == 143, program.output()
+    assert player.sessions == 4

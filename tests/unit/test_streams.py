@@ -9,7 +9,7 @@ import time
 import anyio
 import pytest
 
-from df2redis_tui.streams import READ_SIZE, open_stream
+from df2redis_tui.streams import READ_SIZE, PeerLost, open_stream
 
 FLOOD = 256 << 20
 
@@ -64,3 +64,32 @@ def test_a_peer_that_answers_before_it_is_read_does_not_fill_memory(backend: dic
     before, after = anyio.run(read_little, backend_options=backend)
     assert before < FLOOD // 4, f"{before >> 20} MiB were taken before the first receive"
     assert after < FLOOD // 4, f"{after >> 20} MiB are held that nobody asked for"
+
+
+def test_a_peer_that_is_gone_is_noticed_without_a_word_of_ours() -> None:
+    async def options() -> list[int]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        stream = await open_stream("127.0.0.1", listener.getsockname()[1], None)
+        try:
+            raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+            numbers = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            return [
+                raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                *(raw.getsockopt(socket.IPPROTO_TCP, number) for number in numbers),
+            ]
+        finally:
+            await anyio.aclose_forcefully(stream)
+            listener.close()
+
+    alive, idle, interval, probes = anyio.run(options)
+    assert alive == 1
+    assert (idle, interval, probes) == (15, 5, 3)
+
+
+@pytest.mark.parametrize("host", ["\u00e9" * 70, "h" * 70 + ".example", "a\0b", "\ud800"])
+def test_a_host_that_is_none_is_a_lost_peer(host: str) -> None:
+    async def connect() -> None:
+        await open_stream(host, 1, None)
+
+    with pytest.raises(PeerLost, match="can't resolve the name"):
+        anyio.run(connect)

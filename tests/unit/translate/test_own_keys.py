@@ -94,7 +94,8 @@ def test_the_policy_stop_ends_the_run() -> None:
     with pytest.raises(NotCopied):
         items(journal(own=OWN, refusals=Refusals(stop=True)), entry(f"SET {LEASE} v"))
     with pytest.raises(NotCopied):
-        snapshot(own=OWN, refusals=Refusals(stop=True)).translate([Strings(0, [(START + b"x", b"v", 0)])], NOW, 0, 0.0)
+        refused = snapshot(own=OWN, refusals=Refusals(stop=True))
+        list(refused.translate([Strings(0, [(START + b"x", b"v", 0)])], NOW, 0, 0.0))
 
 
 def test_in_another_database_it_is_nothing_but_a_key() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from df2redis_tui.errors import DecodeError, NotCopied, SourceError, printable
@@ -69,6 +69,7 @@ def test_every_form_is_found(form: int) -> None:
     assert said.endswith(" after")
 
 
+@example("000'", 13)
 @given(st.text(min_size=SHORTEST, max_size=30), st.integers(0, len(FORMS) - 1))
 def test_whatever_the_password(password: str, form: int) -> None:
     forget_secrets()

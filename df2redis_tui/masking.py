@@ -75,9 +75,9 @@ def forms_of(text: str) -> set[str]:
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     once = {text, escaped, *(literal[1:-1] for literal in literals)}
     # A literal inside of another one, such as a server's quoted text in a line of JSON.
-    twice = {json.dumps(form)[1:-1] for form in once}
-    for before in ("", '"', "'"):  # which quotes repr takes, and whether it escapes them, depends on the others
-        twice |= {repr(before + form)[1:-1].removeprefix("\\").removeprefix(before) for form in once}
+    twice = {json.dumps(form)[1:-1] for form in once} | {repr(form)[1:-1] for form in once}
+    for quote_before in "\"'":  # which quotes repr takes, and whether it escapes them, depends on the others
+        twice |= {repr(quote_before + form)[1:-1].removeprefix("\\")[1:] for form in once}
     return {form for form in once | twice | percent | {_lower_hex(p) for p in percent} if len(form) >= SHORTEST}
 
 

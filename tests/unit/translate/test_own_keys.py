@@ -93,8 +93,8 @@ def test_it_is_reported_once() -> None:
 def test_the_policy_stop_ends_the_run() -> None:
     with pytest.raises(NotCopied):
         items(journal(own=OWN, refusals=Refusals(stop=True)), entry(f"SET {LEASE} v"))
+    refused = snapshot(own=OWN, refusals=Refusals(stop=True))
     with pytest.raises(NotCopied):
-        refused = snapshot(own=OWN, refusals=Refusals(stop=True))
         list(refused.translate([Strings(0, [(START + b"x", b"v", 0)])], NOW, 0, 0.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from df2redis_tui.target.part import LOOKED_AT, SELECT, Part
 
 SEND_SIZE = 4 * 1024**2  # bytes at once
 OKS = b"+OK\r\n" * 60_000  # more than come at once
+LINE_MOST = 64 * 1024  # bytes
+ARRAYS = (b"*", b"%", b"~", b">")
+ENDLESS = re.compile(rb".\+?\d{9}")  # the head of one, or of none
 REPLY_TIMEOUT = 120.0  # seconds without a byte while replies are due: the connection is taken for dead
 
 
@@ -96,8 +100,8 @@ class Lane:
             why = group.exceptions[0]
             assert isinstance(why, (WrongAnswer, Denied))
             self.fatal, self.lost = wrong_answer(self.node, why), str(why)
-        except* hiredis.ProtocolError as group:
-            why_not = Denied(f"speaks no RESP ({group.exceptions[0]})")
+        except* (hiredis.ProtocolError, MemoryError) as group:
+            why_not = Denied(f"speaks no RESP ({group.exceptions[0] or 'no memory for the length it announces'})")
             self.fatal, self.lost = wrong_answer(self.node, why_not), str(why_not)
         finally:
             self.lost = self.lost or "closed"
@@ -136,18 +140,15 @@ class Lane:
             with anyio.move_on_after(REPLY_TIMEOUT):
                 data = tail + await receive(READ_SIZE) if tail else await receive(READ_SIZE)
                 tail = b""
-                if (
-                    whole
-                    and not self._uncounted
-                    and not self._astray
-                    and not reader.has_data()
-                    and not (arrays and self._array_due())
-                ):
+                begins = whole and not reader.has_data()  # with a reply
+                if begins and not (self._uncounted or self._astray or (arrays and self._array_due())):
                     arrays = False
                     # Only `+…` and `:…` lines in front of an EXEC's array: count them instead of parsing them.
                     star = data.find(b"*")
                     end = data.rfind(b"\r\n", 0, star if star >= 0 else len(data)) + 2
                     if end < 2 and star < 0 and b"-" not in data and b"$" not in data:
+                        if len(data) > LINE_MOST:
+                            raise Denied("answers a line that has no end")
                         tail = data
                         continue
                     if end >= 2 and self._lines(data, end):
@@ -155,6 +156,12 @@ class Lane:
                         if star < 0 and b"-" not in data and b"$" not in data:
                             tail = data
                             continue
+                if begins and data[:1] in ARRAYS:
+                    if ENDLESS.match(data):
+                        raise Denied("announces an answer that is longer than any batch")
+                    if b"\r" not in data:
+                        tail = data
+                        continue
                 reader.feed(data)
                 replies = 0
                 while (reply := reader.gets()) is not NEED_MORE:

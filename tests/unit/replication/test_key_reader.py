@@ -7,6 +7,7 @@ import time
 import hiredis
 import pytest
 
+from df2redis_tui.errors import SourceError
 from df2redis_tui.replication import key_reader
 from df2redis_tui.replication.key_reader import KeyReader
 from df2redis_tui.settings import Endpoint
@@ -97,3 +98,53 @@ async def test_a_release_without_absolute_expiry_times_is_asked_for_the_time_lef
 async def test_what_the_source_refuses_is_a_problem_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     found = await reader(Source(lacks=b"DUMP"), monkeypatch).read([(0, b"a")])
     assert found[(0, b"a")].problem.startswith("EXECABORT")
+
+
+class Odd(Source):
+    """One whose answers to some commands are others: `answers` maps the command to them."""
+
+    def __init__(self, answers: dict[bytes, object]) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def _answer(self, args: list[bytes]) -> object:
+        usual = super()._answer(args)
+        return self._answers.get(args[0], usual)
+
+
+REFUSED = hiredis.ReplyError("NOPERM this user has no permissions to run the 'select' command")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {b"SELECT": REFUSED},
+        {b"SELECT": 1},
+        {b"DFLY": [7]},
+        {b"DFLY": [7, -1]},
+        {b"DFLY": [7, b"40"]},
+        {b"DFLY": None},
+        {b"EXEC": [DUMP]},
+        {b"EXEC": [DUMP, 1, 2, 3]},
+        {b"EXEC": [DUMP, b"1", 2]},
+        {b"EXEC": [DUMP, -3, 2]},
+        {b"EXEC": [7, 1, 2]},
+        {b"EXEC": [b"short", 1, 2]},
+        {b"EXEC": b"OK"},
+    ],
+    ids=str,
+)
+async def test_an_answer_of_another_kind_is_no_value(
+    answers: dict[bytes, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Least of all that the key is gone: it would be removed from the target."""
+    with pytest.raises(SourceError, match=r"source 127\.0\.0\.1:1 "):
+        await reader(Odd(answers), monkeypatch).read([(2, b"a")])
+    with pytest.raises(SourceError, match=r"source 127\.0\.0\.1:1 "):
+        await reader(Odd(answers), monkeypatch).read_alone((2, b"a"))
+
+
+@pytest.mark.parametrize("size", [b"100", -1, [1]], ids=str)
+async def test_a_size_is_a_number(size: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SourceError, match="MEMORY USAGE"):
+        await reader(Odd({b"MEMORY": size}), monkeypatch).sizes([(0, b"a")])

@@ -16,6 +16,7 @@ from df2redis_tui.settings import Secret
 
 SHORTEST: Final = 4  # characters: masking shorter ones would blacken ordinary text
 MASK: Final = "***"
+_BOTH_QUOTES: Final = b"'\""
 # From the scheme to the last @ before the end of the word, so that a password with a / or an @ in it is caught whole.
 _CREDENTIALS: Final = re.compile(r"(?<=:/)(/?)[^\s\"'<>]*:[^\s\"'<>]*@")
 _PASSWORD_OF_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^:\s]*:(.*)@", re.DOTALL)
@@ -71,14 +72,19 @@ def forms_of(text: str) -> set[str]:
     """How this text may stand in another one."""
     raw = text.encode("utf-8", "backslashreplace")
     percent = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
-    literals = {repr(text), json.dumps(text), json.dumps(text, ensure_ascii=False), repr(raw)[1:], ascii(text)}
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    once = {text, escaped, *(literal[1:-1] for literal in literals)}
+    once = {text, escaped, *_in_literals(text), repr(raw)[2:-1], repr(raw + _BOTH_QUOTES)[2:-4]}
     # A literal inside of another one, such as a server's quoted text in a line of JSON.
-    twice = {json.dumps(form)[1:-1] for form in once} | {repr(form)[1:-1] for form in once}
-    for quote_before in "\"'":  # which quotes repr takes, and whether it escapes them, depends on the others
-        twice |= {repr(quote_before + form)[1:-1].removeprefix("\\")[1:] for form in once}
+    twice = {literal for form in once for literal in _in_literals(form)}
     return {form for form in once | twice | percent | {_lower_hex(p) for p in percent} if len(form) >= SHORTEST}
+
+
+def _in_literals(text: str) -> set[str]:
+    """Between the quotes of Python's and JSON's strings, which escape as many quotes as the whole string makes them."""
+    quotes = _BOTH_QUOTES.decode()
+    of_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    of_python = {repr(text)[1:-1], ascii(text)[1:-1], repr(text + quotes)[1:-4], ascii(text + quotes)[1:-4]}
+    return of_json | of_python
 
 
 def masked(text: str) -> str:

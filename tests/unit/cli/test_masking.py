@@ -76,7 +76,7 @@ def test_whatever_the_password(password: str, form: int) -> None:
     secret = f"\x02{password}§"
     text = FORMS[form](secret) if form else secret
     register_secret(Secret(secret))
-    assert masked(f"<{text}>").strip("<>'\"\\b") in (MASK, "")
+    assert masked(f"<{text}>").strip("<>'\"\\b") == MASK
 
 
 @pytest.mark.parametrize("short", ["a", "ab", "abc"])

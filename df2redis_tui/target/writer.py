@@ -1,4 +1,54 @@
-"""The writer of one FLOW: lanes to the target's nodes, batches in flight, and repair without loss or reordering."""
+"""The writer of one FLOW: lanes to the target's nodes, batches in flight, and repair without loss or reordering.
+
+Theory of operation. To every node there is one ordered connection, a lane. `dispatch` encodes a batch into one part for
+each node concerned and posts them; a lane writes its parts in order without waiting for replies, and matches the
+replies in order. A batch is complete when the last reply of its last part is there. Confirmations leave in order, from
+the head of what is in flight: a batch that is complete waits for those in front of it.
+
+*Trouble* is any of these: a lane ended (closed, broken, no byte for `REPLY_TIMEOUT`, 120 s, while replies are due, or
+something that is not RESP); a command got an error; a part had no lane to go to; no node takes a command's slot. From
+then on `ready` lets no new batch through, and only the repair confirms what is in flight; until then that stays, with
+its blocks. Writers of other FLOWs go on: nothing of theirs depends on it.
+
+*Repair* is one task's work, step by step:
+
+1. Wait until the lanes that live have no replies due. So each command in flight has one fate of three: applied; failed,
+   with the target's error; or unknown, because its lane ended first. In a transaction all depends on EXEC's answer:
+   until that has come, its commands are unknown, and if it did not run, all of them failed.
+2. Connect what is missing, with pauses of 0.1 to 5 s, for as long as it takes (unless reconnecting is off); on a
+   cluster the topology is learnt anew in between. A new connection is prepared first: with exactly-once, the lease is
+   checked and the target ends the FLOW's older connections on that node (if the user may do that; a warning says if
+   not). Behind that nothing arrives late that an old one still had in its buffers, so what the target says from here on
+   is final.
+3. Ask the target about the unknown ones, of all batches before anything is sent again: a newer checkpoint would hide
+   what an older one says. What it has recorded is applied (by checkpoint or guard: see `replication.checkpoint`); the
+   rest is not, or may be applied twice without harm. Without a ledger (`--no-exactly-once`) nobody can be asked, and
+   all of it is sent again.
+4. On one server, compare the number of transactions that ran with those that were sent. If more are missing than were
+   answered with a refusal or are still unknown, the target has lost what it had confirmed, and the run ends with a
+   TargetError.
+5. Put right what ran in front of an earlier command of its key that failed (`mark_overtaken`): a command that replaces
+   the key makes the earlier one void; one that may be repeated is due again, behind it; where it must not be applied
+   twice, or the earlier one may have emptied what it filled again, the key is in doubt and is read again from the
+   source. A command that was refused for good because of a missing earlier one is due again too.
+6. Batch by batch, in order, send what is due until nothing is: each sending has a new number (`Batch.seq`), its replies
+   are waited for and looked at in the same way, and a lane that ends meanwhile sends it back through steps 2, 3 and 5.
+   If the target refused for now (OOM, BUSY, LOADING, CLUSTERDOWN ...), and before every sending but the first, there is
+   a pause of 20 ms to 2 s; after any error the topology is learnt anew. Commands of a slot that moves (ASK, TRYAGAIN)
+   are sent one record at a time, all of the slot, so that none overtakes another. Then the batch is confirmed, and the
+   next one's turn comes.
+7. Let batches through again.
+
+A batch that is sent again in front of one that ran already writes no checkpoint that goes back behind it: it takes over
+that one's position (`_carry_positions`).
+
+*What ends it otherwise.* A command that is refused for good is the FLOW's matter (`WriterEvents.refused`): its key is
+read again from the source where that helps, else the policy decides; `skip` notes it and goes on, `stop` raises
+NotCopied. NOAUTH, NOPERM and a database that does not exist raise TargetError at once; OOM, READONLY and other states
+that an operator has to end do so when they have lasted for `STUCK_PATIENCE`, 60 s. A request that the target can't even
+read (larger than its proto-max-bulk-len) raises TargetError as well. The connections to a single server that answers as
+a replica, or loads, are given up: its name may stand for another one by now.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import logging
 
 from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.rights import check_rights
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +16,7 @@ async def preflight(job: JobState) -> None:
     settings = job.settings
     await job.target.connect()
     _warn_of_eviction(job)
+    await check_rights(job)
     if settings.exactly_once:
         await job.lease.take()
         job.note_fence(await job.target.take_over(job.keys))

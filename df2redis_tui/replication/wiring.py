@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from df2redis_tui import descriptors
 from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.pipeline.dispatch import Dispatcher
@@ -24,9 +27,12 @@ from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.snapshot import SnapshotTranslator
 
+log = logging.getLogger(__name__)
+
 
 async def make_flows(job: JobState, greeting: Greeting) -> None:
-    """As many as the source has, each with its writer running."""
+    """As many as the source has, each with its writer running. Raises ConfigError when these are too many."""
+    _count_descriptors(job, greeting.flows)
     job.ownership = Ownership(greeting.flows)
     for state in job.flows:
         if state.writer is not None:
@@ -50,6 +56,13 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
         job.flows.append(state)
         assert job.tasks is not None
         job.tasks.start_soon(job.guarded, state.writer.run)
+
+
+def _count_descriptors(job: JobState, flows: int) -> None:
+    text = descriptors.check(flows, len(job.target.router.nodes), spill=job.settings.backpressure == "spill")
+    if text:
+        job.records.event("warning", "target", text)
+        log.warning(text)
 
 
 async def _prepare_lane(job: JobState, flow: int, connection: RespConnection) -> None:

@@ -84,6 +84,7 @@ class JobState:
         self.stopping = False
         self.complete = False
         self.hurry = False  # give up draining
+        self.halted = False  # the pipelines were cancelled: nothing more will be confirmed
         self.caught_up_at_end = False  # all that was read last, and with it true expiry times, was to reach the target
         self._phase_started = time.monotonic()
         self._journal_knobs = False  # the flush interval in force is the one of stable sync
@@ -209,7 +210,7 @@ class JobState:
             self._stop_wanted_at = time.monotonic()
             self.ask_source.set()
         if first and self.tasks is not None and self._nearly_there():
-            self.tasks.start_soon(self._stop_later)
+            self.tasks.start_soon(self.guarded, self._stop_later)
             return
         self._stop_now()
 
@@ -229,10 +230,12 @@ class JobState:
         return self.source_answered >= self._stop_wanted_at
 
     async def _stop_later(self) -> None:
-        with anyio.move_on_after(REREAD_AT_END):
-            while self._nearly_there():
-                await anyio.sleep(0.02)
-        self._stop_now()
+        try:
+            with anyio.move_on_after(REREAD_AT_END):
+                while self._nearly_there():
+                    await anyio.sleep(0.02)
+        finally:
+            self._stop_now()
 
     def _stop_now(self) -> None:
         if not self.stop_asked.is_set():

@@ -43,7 +43,7 @@ async def keep_mirror(job: JobState) -> None:
         state = _mirrored(job)
         if state != before:
             try:
-                await anyio.to_thread.run_sync(write_mirror, path, state)
+                await anyio.to_thread.run_sync(write_mirror, path, state, abandon_on_cancel=True)
                 before, told = state, False
             except OSError as error:
                 if not told:

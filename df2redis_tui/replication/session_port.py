@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
@@ -18,6 +19,7 @@ from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.resume import only_a_full_sync, read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
+from df2redis_tui.replication.side_tasks import SideTask, keep_going
 from df2redis_tui.replication.source_checks import SourceSize, check_size, check_source
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.replication.wiring import make_flows, wire
@@ -131,6 +133,9 @@ class SessionPort:
 
     async def following(self, control: Control) -> None:
         await self._size.follow(control)
+
+    async def beside(self, task: SideTask, run: Callable[[], Awaitable[None]]) -> None:
+        await keep_going(task, self._job.records, run)
 
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from df2redis_tui.errors import TargetError, TargetLost, printable
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.target.cluster_router import ClusterRouter
 from df2redis_tui.target.connection import answer_of, error_text
+from df2redis_tui.translate.keys import slot_of
 
 log = logging.getLogger(__name__)
 
 OUTSIDE = b"df2redis-probe"  # a key like those of the source: not one of the job's own
+KEYS_TRIED = 200_000  # until one is found in a slot of a node, which may have a single one
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ async def _missing(
     connection: RespConnection, node: str, job: JobState, needs: Iterable[Need]
 ) -> list[tuple[Need, list[str]]]:
     """Each need that is not met, with the names of its commands that are refused."""
-    own = job.keys.start + b"probe"
+    own, outside = _key_at(job, node, job.keys.start + b"probe"), _key_at(job, node, OUTSIDE)
     found: list[tuple[Need, list[str]]] = []
     refused = [name for name in ("MULTI", "EXEC") if _denied(await connection.call(name))]
     if refused:  # nothing may be asked outside of a transaction: it would be done
@@ -128,11 +131,20 @@ async def _missing(
             denied.append(f"use keys that begin with {printable(job.keys.start)}")
         if denied:
             found.append((need, denied))
-    reply = await connection.call("SET", OUTSIDE, "0")
+    reply = await connection.call("SET", outside, "0")
     if _of_key(reply):
         lost = "the first key of the source that is not among those of its ACL ends the run"
         found.append((Need((), lost), ["use every key"]))
     return found
+
+
+def _key_at(job: JobState, node: str, begin: bytes) -> bytes:
+    """A key that this node serves: a redirection would count among its refusals, which a resume looks at."""
+    router = job.target.router
+    if not isinstance(router, ClusterRouter):
+        return begin
+    keys = (begin + b":{%d}" % number for number in range(KEYS_TRIED))
+    return next((key for key in keys if router.topology.owner(slot_of(key)) == node), begin)
 
 
 def _name(command: str) -> str:

@@ -105,6 +105,8 @@ def test_every_master_of_a_cluster_is_asked(tmp_path: Path) -> None:
         for node in nodes:
             let_in(node, "~*", "+@all")
         assert told(tmp_path, *nodes) == []
+        for node in nodes:
+            assert node.client().info("errorstats") == {}, "a resume would take it for a command that was refused"
         let_in(nodes[1], "~*", "+@all", "-eval")
         (text,) = told(tmp_path, *nodes)
         assert f"127.0.0.1:{nodes[1].port}" in text

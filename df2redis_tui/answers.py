@@ -88,13 +88,17 @@ def shown(reply: object) -> str:
     match reply:
         case None:
             return "nil"
+        case bool():
+            return "a boolean"
         case bytes():
             return f"`{printable(reply, SHOWN_MOST)}`" if reply else "an empty string"
         case int():
             return f"the integer {reply}"
         case list():
             return _shown_array(reply)
-    return "an error" if is_error(reply) else "something else"
+    if is_error(reply):
+        return f"the error {printable(str(reply).encode('utf-8', 'backslashreplace'), SHOWN_MOST)}"
+    return {dict: "a map", set: "a set", float: "a double"}.get(type(reply), "something of another kind")
 
 
 def _shown_array(items: Sequence[object]) -> str:

@@ -17,10 +17,21 @@ if TYPE_CHECKING:
 
 EXIT_DEFECT: Final = 1
 _DRAIN_SECONDS: Final = 30.0
+_LEAVE_SECONDS: Final = 10.0  # for what is left when a command is through: writing the log, threads that wait
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Whatever goes wrong is one line on stderr."""
+    code = _main(argv)
+    if argv is None:  # the process ends with it
+        from df2redis_tui.watchdog import end_within
+
+        end_within(_LEAVE_SECONDS, code)
+    _end_logging()
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(arguments)
@@ -39,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _complain(f"unexpected {type(error).__name__}; the details are in {_record_defect(error)}")
         return EXIT_DEFECT
-    finally:
-        _end_logging()
     return code
 
 
@@ -75,6 +84,10 @@ def _run(arguments: Sequence[str]) -> int:
     if headless:
         _say(f"df2redis-tui: {headless}: running without the full-screen display, as with --no-ui")
     _start_logging(settings, loaded.warnings)
+
+    from df2redis_tui import descriptors
+
+    descriptors.raise_limit()
 
     from df2redis_tui.replication.engine import Engine
 
@@ -133,10 +146,8 @@ def _why_headless(asked: bool | None, environ: Mapping[str, str]) -> str | None:
 
 def _start_logging(settings: Settings, warnings: Sequence[str]) -> None:
     from df2redis_tui import __version__
-    from df2redis_tui.telemetry.logs import get_logger, register_secret, setup_logging
+    from df2redis_tui.telemetry.logs import get_logger, setup_logging
 
-    register_secret(settings.source.password)
-    register_secret(settings.target.password)
     setup_logging(settings.log_dir, settings.log_format)
     log = get_logger(__name__)
     log.info(
@@ -164,7 +175,8 @@ def _record_defect(error: Exception) -> str:
     import tempfile
     import traceback
 
-    from df2redis_tui.telemetry.logs import get_logger, log_path, masked
+    from df2redis_tui.masking import masked
+    from df2redis_tui.telemetry.logs import get_logger, log_path
 
     path = log_path()
     if path is not None:
@@ -177,14 +189,14 @@ def _record_defect(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    from df2redis_tui.telemetry.logs import masked
-
-    _say(f"df2redis-tui: error: {masked(' '.join(text.splitlines()))}")
+    _say(f"df2redis-tui: error: {' '.join(text.splitlines())}")
 
 
 def _say(text: str) -> None:
+    from df2redis_tui.masking import masked
+
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(masked(text) + "\n")
         sys.stderr.flush()
 
 

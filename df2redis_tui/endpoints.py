@@ -45,6 +45,7 @@ TARGET_SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     }
 )
 
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]+)?")
 _MASK: Final = "***"
@@ -82,10 +83,20 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, _port(port) if colon else DEFAULT_PORT
 
 
+def looks_like_url(text: str) -> bool:
+    """Whether this is the URL of a server, given where none belongs."""
+    return bool(re.match(rf"\s*{_SCHEME.pattern}://", text))
+
+
 def shown(url: str) -> str:
-    """The URL with everything that is, or could be, a password replaced by `***`."""
+    """The URL with everything that is, or could be, a password replaced by `***`.
+
+    A bare word without a scheme could be one; an address with its port could not.
+    """
     scheme, separator, rest = url.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", scheme):
+    if not separator or not _SCHEME.fullmatch(scheme):
+        if not re.fullmatch(r"\S+:[0-9]{1,5}", url):
+            return _MASK
         scheme, rest = "", url
     credentials, at, place = rest.rpartition("@")
     hosts, slash, db = re.sub(r"[?#].*", "?" + _MASK, place).partition("/")

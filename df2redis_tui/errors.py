@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from df2redis_tui.masking import masked
+
 EXIT_DONE: Final = 0
 EXIT_CONFIG: Final = 2
 EXIT_SOURCE: Final = 3
@@ -14,13 +16,15 @@ EXIT_TARGET: Final = 4
 EXIT_NOT_COPIED: Final = 5
 EXIT_INTERRUPTED: Final = 6  # 128 + the signal's number where a signal asked for the end
 EXIT_UNCONFIRMED: Final = 7
+_READ_MOST: Final = 64 * 1024  # bytes of a text that are looked at
 
 
 def printable(raw: bytes, limit: int = 120) -> str:
-    """Wire bytes as safe one-line text: control bytes and invalid UTF-8 escaped, cut to `limit` characters."""
-    text = raw[: limit * 4].decode("utf-8", "backslashreplace")
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return safe if len(safe) <= limit and len(raw) <= limit * 4 else safe[:limit] + "…"
+    """Wire bytes as safe one-line text: passwords masked, control bytes and invalid UTF-8 escaped, then cut to `limit`
+    characters."""
+    text = masked(raw[:_READ_MOST].decode("utf-8", "backslashreplace"))
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return safe if len(safe) <= limit and len(raw) <= _READ_MOST else safe[:limit] + "…"
 
 
 class Df2RedisError(Exception):
@@ -29,6 +33,9 @@ class Df2RedisError(Exception):
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
     advice: str | None = None  # what to do; None = what goes for every error of this kind
+
+    def __str__(self) -> str:
+        return masked(super().__str__())
 
 
 class ConfigError(Df2RedisError):
@@ -71,7 +78,7 @@ class DecodeError(SourceError):
 
     def __str__(self) -> str:
         near = f" near {self.context[:16].hex(' ')}" if self.context else ""
-        return f"FLOW {self.flow}: malformed stream at byte {self.offset:,}: {self.reason}{near}"
+        return masked(f"FLOW {self.flow}: malformed stream at byte {self.offset:,}: {self.reason}{near}")
 
 
 class TargetError(Df2RedisError):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from df2redis_tui.endpoints import parse_address, shown
+from df2redis_tui.endpoints import looks_like_url, parse_address, shown
+from df2redis_tui.masking import masked
 
 _SIZE_UNITS: Final = {
     "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -63,7 +64,9 @@ class _Plain:
         return json.dumps(str(value), ensure_ascii=False)
 
     def show(self, raw: object) -> str:
-        text = repr(raw)
+        if isinstance(raw, str) and looks_like_url(raw):
+            return repr(shown(raw))
+        text = masked(repr(raw))
         return text if len(text) <= 80 else text[:79] + "…"
 
 
@@ -259,6 +262,8 @@ class FilePath(_Plain):
     def parse(self, raw: object) -> Path:
         if not isinstance(raw, str) or not raw or "\0" in raw:
             raise Unacceptable
+        if looks_like_url(raw):
+            raise Unacceptable("a path is wanted here, not a URL (./ in front of it makes it a path)")
         try:
             return Path(raw).expanduser()
         except RuntimeError:
@@ -266,7 +271,19 @@ class FilePath(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Address(_Plain):
+class _OfServer(_Plain):
+    """Where a password may have been given by mistake: what does not look like an address is not repeated."""
+
+    def show(self, raw: object) -> str:
+        if isinstance(raw, list):
+            return "[" + ", ".join(map(self.show, raw)) + "]"
+        if not isinstance(raw, str):
+            return f"a {type(raw).__name__}"
+        return repr("=".join(map(shown, raw.split("="))))
+
+
+@dataclass(frozen=True, slots=True)
+class Address(_OfServer):
     """host:port."""
 
     @property
@@ -284,7 +301,7 @@ class Address(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class AddressMap(_Plain):
+class AddressMap(_OfServer):
     """Pairs announced=reachable: repeated flags, a list in TOML, commas in a variable."""
 
     @property
@@ -347,7 +364,7 @@ class KeyMap(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Url(_Plain):
+class Url(_OfServer):
     """A server's URL, kept as text: its password may still come from elsewhere."""
 
     check: Callable[[str], object]
@@ -366,9 +383,6 @@ class Url(_Plain):
             raise Unacceptable
         self.check(raw)
         return raw.strip()
-
-    def show(self, raw: object) -> str:
-        return repr(shown(raw)) if isinstance(raw, str) else f"a {type(raw).__name__}"
 
 
 def address_text(host: str, port: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from typing import Any, Final
 
 from df2redis_tui.endpoints import parse_source, parse_target
 from df2redis_tui.errors import ConfigError
+from df2redis_tui.files import why_not_written
+from df2redis_tui.masking import register_secret, register_url
+from df2redis_tui.option_values import FilePath
 from df2redis_tui.options import BY_ENV, BY_KEY, BY_NAME, CONFIG_ENV, ENV_PREFIX, OPTIONS, PASSWORD_ENV, Option
 from df2redis_tui.settings import Endpoint, Secret, Settings, Tls, TuningSettings
 
@@ -61,6 +63,8 @@ def load(
 def collect(flags: Mapping[str, object], environ: Mapping[str, str], config: str | None = None) -> dict[str, Given]:
     """What was set, by option name, the highest layer winning. Raises ConfigError for an unknown key or a bad value."""
     given: dict[str, Given] = {}
+    for name in PASSWORD_ENV.values():
+        register_secret(Secret(environ.get(name, "")))
     path = config if config is not None else environ.get(CONFIG_ENV) or None
     if path is not None:
         origin = "--config" if config is not None else CONFIG_ENV
@@ -105,7 +109,7 @@ def _from_file(path: str, origin: str) -> dict[str, Given]:
     # Imported here: most runs of --help, --version and small copies have no file.
     import tomli
 
-    place = Path(path).expanduser()
+    place = _path(path, f"the configuration file ({origin})")
     try:
         document = tomli.loads(place.read_bytes().decode("utf-8"))
     except OSError as error:
@@ -137,6 +141,14 @@ def _from_file(path: str, origin: str) -> dict[str, Given]:
     return given
 
 
+def _path(text: str, key: str) -> Path:
+    register_url(text)
+    try:
+        return FilePath().parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{key} can't be used: {str(error) or 'accepted is a path'}") from None
+
+
 def _elsewhere(key: str) -> str:
     close = difflib.get_close_matches(key, [option.short_key for option in OPTIONS], n=1, cutoff=0.6)
     homes = [f"[{option.section}] {option.short_key}" for option in OPTIONS if close and option.short_key == close[0]]
@@ -144,6 +156,8 @@ def _elsewhere(key: str) -> str:
 
 
 def _parsed(option: Option, key: str, raw: object, origin: str) -> object:
+    for text in raw if isinstance(raw, list) else (raw,):
+        register_url(text)
     try:
         return option.kind.parse(raw)
     except ValueError as error:
@@ -168,6 +182,8 @@ def _endpoint(side: str, given: Mapping[str, Given], environ: Mapping[str, str],
     if endpoint.password is not None and url.layer == 1 and Path(url.origin).expanduser().stat().st_mode & 0o077:
         warnings.append(f"{url.origin} holds the {side}'s password and others may read it: chmod 600 {url.origin}")
     password = _password(side, endpoint, url, given.get(f"{side}-password-file"), environ)
+    register_secret(endpoint.password)
+    register_secret(password)
     if endpoint.username is not None and password is None:
         raise ConfigError(
             f"the {side}'s URL has a user but there is no password: write user:password@, or :password@ without a user"
@@ -207,7 +223,8 @@ def _read_password(path: Path, key: str) -> Secret:
             raw = file.read(_PASSWORD_FILE_LIMIT + 1)
         text = raw.decode("utf-8")
     except OSError as error:
-        raise ConfigError(f"{key}: the password file {path} can't be read: {error.strerror}") from None
+        # The path is not repeated: it may be the password itself, given where its file belongs.
+        raise ConfigError(f"{key}: the password file named there can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{key}: the password file {path} is not UTF-8") from None
     text = text.removesuffix("\n").removesuffix("\r")
@@ -252,7 +269,6 @@ def _check_readable(key: str, entry: Given) -> None:
 def _check_summary(entry: Given | None) -> None:
     if entry is None:
         return
-    if not entry.value.parent.is_dir():
-        raise ConfigError(f"summary: the directory {entry.value.parent} (from {entry.origin}) does not exist")
-    if entry.value.is_dir() or not os.access(entry.value.parent, os.W_OK):
-        raise ConfigError(f"summary: {entry.value} (from {entry.origin}) can't be written")
+    problem = why_not_written(entry.value)
+    if problem:
+        raise ConfigError(f"summary: {entry.value} (from {entry.origin}) {problem}")

@@ -78,7 +78,7 @@ class EmbeddedValkey:
                 async with asyncio.timeout(deadline):
                     await server._wait_ready()
             except (OSError, TimeoutError) as failure:
-                log = server._log()
+                log = server.last_line()
                 await server.stop()
                 if attempt == 2 or port is not None:
                     raise ConfigError(f"the embedded server did not start: {log or failure}") from None
@@ -108,7 +108,7 @@ class EmbeddedValkey:
             try:
                 reader, writer = await asyncio.open_unix_connection(self.socket_path)
             except OSError:
-                if "Failed listening" in self._log() or self._watchdog.poll() is not None:
+                if "Failed listening" in self.last_line() or self._watchdog.poll() is not None:
                     raise
                 await asyncio.sleep(0.01)
                 continue
@@ -120,7 +120,8 @@ class EmbeddedValkey:
                 writer.close()
             await asyncio.sleep(0.01)
 
-    def _log(self) -> str:
+    def last_line(self) -> str:
+        """What the server logged last."""
         with suppress(OSError):
             lines = (self.directory / "server.log").read_text(errors="replace").strip().splitlines()
             return lines[-1] if lines else ""

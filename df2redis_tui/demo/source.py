@@ -140,6 +140,7 @@ class LookAlike:
                 self._supervise("mirror", self.journal.mirror.run()),
                 self._supervise("readers", self.journal.watch_readers()),
             ]
+            await self._joined()
             await self._listen()
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -155,6 +156,11 @@ class LookAlike:
         await asyncio.gather(*self._tasks, *self._clients.values(), return_exceptions=True)
         await asyncio.gather(self.backend.stop(), self._mirror_server.stop())
 
+    async def _joined(self) -> None:
+        """Until the transfer has ended: a FLUSHALL before that kills it, and the stream with it."""
+        while "state=online" not in str(await self.ask_backend(b"INFO", b"replication")):
+            await asyncio.sleep(0.005)
+
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, self.host, self.port, limit=1 << 17, backlog=512)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -165,7 +171,7 @@ class LookAlike:
                 await work  # type: ignore[misc]
             except Exception as failure:
                 if not self.closed.is_set():
-                    log.error("the look-alike's %s failed: %s", name, failure)
+                    log.error("the look-alike's %s failed: %s (%s)", name, failure, self.backend.last_line())
                     self.shut_down(f"{name} failed: {failure}")
 
         return asyncio.create_task(run(), name=f"look-alike {name}")

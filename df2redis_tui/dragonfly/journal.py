@@ -6,10 +6,11 @@ SELECT is folded into the entries behind it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from df2redis_tui.dragonfly.rdb.lengths import check_string_length
-from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps, Whole
+from df2redis_tui.dragonfly.rdb.source import BLOCK, Held, Source, Steps
 from df2redis_tui.dragonfly.records import (
     LARGE,
     OP_COMMAND,
@@ -25,6 +26,9 @@ from df2redis_tui.dragonfly.records import (
 )
 from df2redis_tui.errors import DecodeError, SourceError, SourceLost, printable
 
+# Rewritten by the server (SUNIONSTORE to SADD), a command may have more of them than any client can send.
+ARGUMENTS_MOST: Final = 1 << 24
+_BLOB_PART: Final = 512 * 1024  # bytes
 _MAX_DB: Final = 1 << 31
 _MAX_ERROR_TEXT: Final = 512
 _MAX_RUN: Final = 8192
@@ -59,7 +63,8 @@ class JournalDecoder:
         self._source.add(data)
 
     def next_block(self, limit_bytes: int = 512 * 1024) -> list[Entry] | None:
-        """The next entries, of about `limit_bytes` together, or None when more bytes are needed."""
+        """The next entries, of about `limit_bytes` together, or None when more bytes are needed. An empty block: much
+        was read that gave no entry yet, and there is more."""
         self._limit = limit_bytes
         if self._error is None and not (self._waiting and self._source.available() < self._source.wanted):
             try:
@@ -74,7 +79,7 @@ class JournalDecoder:
             return entries
         if self._error is not None:
             raise self._error
-        return None
+        return None if self._waiting else []
 
     def _run(self) -> Steps[None]:
         src = self._source
@@ -106,25 +111,42 @@ class JournalDecoder:
         raise SourceLost(f"FLOW {self._flow}: the source ended the session: {printable(text)}")
 
 
-def decode_blob(flow: int, data: bytes, offset: int) -> list[Entry]:
-    """The records of an opcode-210 blob; it must be used up exactly. `offset` is where the blob stands, for errors."""
-    src = Whole(data)
+def read_blob(
+    flow: int, data: bytes, offset: int, arguments_most: int = ARGUMENTS_MOST
+) -> Iterator[tuple[list[Entry], int]]:
+    """The records of an opcode-210 blob, some at a time and how many bytes they took; it must be used up exactly.
+
+    None among them: others should have a turn. `offset` is where the blob stands, for errors.
+    """
+    src = Held(data)
     entries: list[Entry] = []
-    db = 0
+    db = begin = 0
     try:
         while src.pos < len(data):
-            db, _ = _take_records(src, entries, db, len(data))
+            db, _ = _take_records(src, entries, db, _BLOB_PART)
             if src.pos < len(data):
+                steps = _read_record(src, db, arguments_most)
                 try:
-                    next(_read_record(src, db))
+                    while True:
+                        next(steps)
+                        yield [], 0
                 except StopIteration as done:
                     db, entry = done.value
                     if entry is not None:
                         entries.append(entry)
+            if len(entries) >= _MAX_RUN or (entries and src.pos - begin >= _BLOB_PART):
+                yield entries, src.pos - begin
+                entries, begin = [], src.pos
     except DecodeError as error:
         reason = f"journal blob: {error.reason}"
         raise DecodeError(reason, flow=flow, offset=offset, context=error.context) from None
-    return entries
+    if entries:
+        yield entries, src.pos - begin
+
+
+def decode_blob(flow: int, data: bytes, offset: int) -> list[Entry]:
+    """All records of a blob."""
+    return [entry for entries, _ in read_blob(flow, data, offset) for entry in entries]
 
 
 def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> tuple[int, int]:
@@ -212,7 +234,7 @@ def _take_records(src: Source, entries: list[Entry], db: int, limit: int) -> tup
     return db, wanted
 
 
-def _read_record(src: Source, db: int) -> Steps[tuple[int, Entry | None]]:
+def _read_record(src: Source, db: int, arguments_most: int = ARGUMENTS_MOST) -> Steps[tuple[int, Entry | None]]:
     """Read one record of any kind, however it arrives: the database then current, and the entry unless a SELECT."""
     op = yield from src.byte()
     if op == OP_SELECT:
@@ -223,7 +245,7 @@ def _read_record(src: Source, db: int) -> Steps[tuple[int, Entry | None]]:
     if op in (OP_COMMAND, OP_MULTI, OP_EXPIRED):
         txid = yield from src.length()
         yield from src.length()
-        args = yield from _read_args(src)
+        args = yield from _read_args(src, arguments_most)
         return db, Entry(OP_LARGE if max(map(len, args)) > LARGE else op, db, txid, args)
     if op == OP_EXEC:
         txid = yield from src.length()
@@ -237,11 +259,13 @@ def _read_record(src: Source, db: int) -> Steps[tuple[int, Entry | None]]:
     raise src.fail(f"{op} is no journal opcode")
 
 
-def _read_args(src: Source) -> Steps[list[bytes]]:
+def _read_args(src: Source, most: int) -> Steps[list[bytes]]:
     argc = yield from src.length()
-    total = yield from src.length()
+    total = check_string_length((yield from src.length()))
     if not argc:
         raise src.fail("a journal command has no name")
+    if argc > most:
+        raise src.fail(f"a journal command declares {argc:,} arguments where {most:,} are the most")
     left = total
     args: list[bytes] = []
     for _ in range(argc):

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from df2redis_tui.answers import Answer
 from df2redis_tui.dragonfly.control import MAX_FLOWS
-from df2redis_tui.errors import TargetError, TargetLost
+from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.streams import RespConnection, encode
-from df2redis_tui.target.replies import Verdict, verdict
+from df2redis_tui.target.answers import values_of
 
 LSN_END = 2**63
 
@@ -55,6 +54,10 @@ class JobKeys:
     def rereads(self, flow: int) -> bytes:
         """The keys of this FLOW that have to be read from the source again."""
         return self._tagged + b"rereads:%d" % flow
+
+    def of_flows(self, flows: int) -> list[bytes]:
+        """What is kept of so many FLOWs."""
+        return [key for flow in range(flows) for key in (self.flow(flow), self.batches(flow), self.rereads(flow))]
 
     @property
     def lease(self) -> bytes:
@@ -97,14 +100,6 @@ class Checkpoint:
         if not (0 < flows <= MAX_FLOWS and 0 <= flow < flows and all(0 <= n < LSN_END for n in (lsn, seq))):
             return None
         return cls(master, flows, flow, lsn, run, seq, refusals, batches) if -1 <= batches < LSN_END else None
-
-
-def _read(reply: object, what: str) -> bytes | None:
-    """What GET answered. Raises TargetLost, TargetError."""
-    answer = Answer(reply, f"GET of {what}", "the target", TargetError)
-    if answer.refusal and verdict(answer.refusal) is Verdict.RETRY:
-        raise TargetLost(f"target refused to read {what}: {answer.refusal}")
-    return answer.text_or_nil()
 
 
 Key = tuple[int, bytes]
@@ -274,12 +269,18 @@ class FlowLedger:
 
     async def ran(self, connection: RespConnection) -> int:
         """How many transactions of this FLOW the target has run. Raises PeerLost, TargetLost, TargetError."""
-        reply = _read(await connection.call("GET", self._batches_key), "the number of batches")
-        return int(reply) if reply and reply.isdigit() and len(reply) < 19 else 0
+        what = "GET of the number of batches"
+        (value,) = values_of("", what, [await connection.call("GET", self._batches_key)])
+        if value is not None and not (value.isdigit() and len(value) < 19):
+            raise TargetError(
+                f"target: the number of batches of this job is `{printable(value, 40)}`: it did not write that"
+            )
+        return int(value or 0)
 
     async def read(self, connection: RespConnection) -> Checkpoint | None:
         """Raises PeerLost, TargetError."""
-        return Checkpoint.parse(_read(await connection.call("GET", self.key), "the checkpoint"))
+        (value,) = values_of("", "GET of the checkpoint", [await connection.call("GET", self.key)])
+        return Checkpoint.parse(value)
 
     def posted(self, next_lsn: int) -> None:
         """A standalone target does not need to know."""
@@ -295,6 +296,9 @@ class FlowLedger:
 
     def guard_read(self, slot: int) -> bytes:
         raise AssertionError("a standalone target has no guards")
+
+    def is_guard(self, value: bytes) -> bool:
+        return False
 
     def guarded(self, reply: object) -> int:
         return -1

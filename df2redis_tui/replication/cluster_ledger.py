@@ -105,6 +105,9 @@ class ClusterLedger(FlowLedger):
     def guard_read(self, slot: int) -> bytes:
         return b"*2\r\n$3\r\nGET\r\n%b" % self._guard_argument(slot)
 
+    def is_guard(self, value: bytes) -> bool:
+        return _fields(value)[3] >= 0
+
     def guarded(self, reply: object) -> int:
         _, _, run, mark = _fields(reply)
         return mark if run == self._run else -1

@@ -14,8 +14,9 @@ from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, 
 from df2redis_tui.replication.target_side import NodeFacts, facts_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.target.answers import check_each, check_transaction
 from df2redis_tui.target.cluster_router import ClusterRouter
-from df2redis_tui.target.connection import answer_of, error_text, name_of, parse_info
+from df2redis_tui.target.connection import answer_of, name_of, parse_info
 from df2redis_tui.target.direct import why_not_yet
 from df2redis_tui.target.pending import decode_command
 from df2redis_tui.target.topology import AddressMap
@@ -123,17 +124,8 @@ class ClusterTarget:
         """Write each FLOW's record, made by `ledger.record(lsn)` of what is confirmed. All are keys of one slot."""
         own = list(records)
         if own:
-            self._check("a checkpoint", await self.pipeline([encode("MULTI"), *own, encode("EXEC")]))
-
-    def _check(self, what: str, replies: list[object]) -> None:
-        for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
-            if is_error(reply):
-                lost = bool(why_not_yet(replies))
-                raise (TargetLost if lost else TargetError)(f"target {self.name} refused {what}: {error_text(reply)}")
-        if len(replies) > 1:
-            answer_of(self.name, replies[-1], f"EXEC ({what})").array_of(len(replies) - 2)
-        else:
-            answer_of(self.name, replies[0], what).ok()
+            replies = await self.pipeline([encode("MULTI"), *own, encode("EXEC")])
+            check_transaction(self.name, "a checkpoint", own, replies)
 
     # Databases
 
@@ -214,10 +206,15 @@ class ClusterTarget:
             own = await self._holder(keys_of(decode_command(kept[0]))[0]) if kept else None
             held = 0
             for node in topology.nodes:
-                flush = [encode("FLUSHDB")]
+                flush, address = [encode("FLUSHDB")], topology.addresses[node]
                 if node == own:
-                    flush = [encode("MULTI"), *flush, *kept, encode("EXEC")]
-                self._check("FLUSHDB", await self.router.direct.at(topology.addresses[node], flush, timeout=600.0))
+                    flush += kept
+                    wires = [encode("MULTI"), *flush, encode("EXEC")]
+                    replies = await self.router.direct.at(address, wires, timeout=600.0)
+                    check_transaction(node, "FLUSHDB", flush, replies)
+                else:
+                    replies = await self.router.direct.at(address, flush, timeout=600.0)
+                    check_each(node, "FLUSHDB", flush, replies)
             for node in topology.nodes:
                 reply = (await self.router.direct.at(topology.addresses[node], [encode("DBSIZE")]))[0]
                 held += answer_of(node, reply, "DBSIZE").number() - (len(kept) if node == own else 0)
@@ -248,7 +245,7 @@ class ClusterTarget:
             for wire, reply in zip(gone, await connection.pipeline(gone, timeout=60.0) if gone else [], strict=True):
                 if why_not_yet([reply]):
                     reply = (await self.pipeline([wire]))[0]
-                answer_of(self.name, reply, "UNLINK").number()
+                check_each(self.name, "UNLINK", [wire], [reply])
 
         await self._scan(nodes, remove)
 

@@ -29,6 +29,8 @@ def ending(job: JobState) -> Ending:
         cut_short=job.hurry,
         dead_letters=job.dead_letters.count,
         dead_letter_file=str(job.dead_letters.path),
+        unrecorded=job.dead_letters.unrecorded,
+        why_unrecorded=job.dead_letters.why_unrecorded,
         spares=job.spared is not None,
         full_sync_begun=job.full_sync_begun,
         checkpoints=job.settings.exactly_once,

@@ -30,7 +30,7 @@ async def end_session(job: JobState, keep: bool) -> None:
             dispatcher.channel.close()
         if state.spool is not None:
             state.spool.drop()
-    while job.fatal is None and not job.hurry and not all(_drained(job, state) for state in job.flows):
+    while not (job.fatal or job.hurry or job.halted) and not all(_drained(job, state) for state in job.flows):
         await anyio.sleep(0.005)
 
 

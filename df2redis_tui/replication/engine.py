@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import dataclasses
 import gc
 import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 import anyio
-import anyio.from_thread
-from anyio.lowlevel import EventLoopToken, current_token
 
 from df2redis_tui.errors import Df2RedisError, NotCopied, printable
 from df2redis_tui.replication.confirmed import confirmed, ending
@@ -21,16 +22,19 @@ from df2redis_tui.replication.job import run
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.look import Look
 from df2redis_tui.replication.outcome import significant
+from df2redis_tui.replication.side_tasks import SideTask, keep_going
 from df2redis_tui.replication.tuning import tune
 from df2redis_tui.settings import Settings
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Outcome, Phase
 from df2redis_tui.telemetry.verdict import EXIT_OF, judge
 
 log = logging.getLogger(__name__)
+LOOKS = SideTask("display", "what is shown stands still")
 T = TypeVar("T")
 
 LOOK_EVERY = 0.2  # seconds
-FACTS_EVERY = 5.0  # seconds between two looks at the target's INFO
+DEADLINE_EVERY = 0.1  # seconds between two looks at whether the time for the drain is over
+ANSWER_WITHIN = 1.0  # seconds that a caller waits for the loop, which may hang
 EXIT_DEFECT = 1
 
 
@@ -43,7 +47,8 @@ class Engine:
         self._look = Look(self._job)
         self._snapshot = self._look.take()
         self._look_failed = ""  # why the last one could not be taken
-        self._token: EventLoopToken | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: contextvars.Context | None = None  # of what runs on it
         self._starting = threading.Lock()  # until the loop runs, calls are made by whoever comes
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
@@ -69,7 +74,7 @@ class Engine:
         self._on_loop(self._resume)
 
     def detach_source(self, timeout: float) -> bool:
-        if self._token is None or self.done:
+        if self._loop is None or self.done:
             return True
         self._on_loop(self._job.hold.begin)
         return self._job.hold.detached.wait(timeout) or self.done
@@ -90,16 +95,26 @@ class Engine:
     # The thread
 
     def _on_loop(self, call: Callable[[], T]) -> T | None:
-        """Run on the engine's loop, or here as long as there is none; None when the engine has ended."""
+        """Run on the engine's loop, or here as long as there is none; None when the engine has ended, or does not
+        answer: the call is made then as soon as it does."""
         with self._starting:
-            if self._token is None:
+            if self._loop is None:
                 return None if self._done.is_set() else call()
         if self._done.is_set():
             return None
+        answer: Future[T] = Future()
+
+        def answered() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as error:
+                answer.set_exception(error)
+
         try:
-            return anyio.from_thread.run_sync(call, token=self._token)
-        except RuntimeError:
-            return None  # the loop ended in this moment
+            self._loop.call_soon_threadsafe(answered, context=self._context)
+            return answer.result(ANSWER_WITHIN)
+        except (RuntimeError, TimeoutError):
+            return None  # the loop ended in this moment, or hangs
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -155,10 +170,10 @@ class Engine:
     async def _main(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._take_looks)
-                tasks.start_soon(self._refresh_facts)
+                tasks.start_soon(self._keep_deadline)
+                tasks.start_soon(keep_going, LOOKS, self._job.records, self._take_looks)
                 with self._starting:
-                    self._token = current_token()
+                    self._context, self._loop = contextvars.copy_context(), asyncio.get_running_loop()
                 try:
                     if not self._job.stop_asked.is_set():  # asked for before there was a loop
                         with anyio.CancelScope() as self._scope:
@@ -171,10 +186,15 @@ class Engine:
     async def _take_looks(self) -> None:
         while True:
             self._take_look()
+            await anyio.sleep(LOOK_EVERY)
+
+    async def _keep_deadline(self) -> None:
+        """Cut the drain short when its time is over. Does nothing else, so that nothing can keep it from that."""
+        while True:
+            await anyio.sleep(DEADLINE_EVERY)
             if self._deadline is not None and time.monotonic() > self._deadline and self._scope is not None:
                 self._job.hurry = True
                 self._scope.cancel()
-            await anyio.sleep(LOOK_EVERY)
 
     def _take_look(self, outcome: Outcome | None = None, code: int | None = None, failure: str = "") -> bool:
         """A new snapshot. A defect in it leaves the last one standing: a replication goes on unseen."""
@@ -186,23 +206,16 @@ class Engine:
                 self._look_failed = why
                 text = f"what is shown stands still, the replication goes on ({why})"
                 self._job.records.event("error", "display", text)
-                log.error("A snapshot could not be taken", exc_info=error)
+                expected = isinstance(error, OSError)  # of reading what the system says of this process
+                fields = {"reason": why}
+                log.error(
+                    "A snapshot could not be taken", extra={"fields": fields}, exc_info=None if expected else error
+                )
                 events = (*self._snapshot.events, self._job.records.events[-1])
                 self._snapshot = dataclasses.replace(self._snapshot, reason=text, events=events)
             return False
         self._look_failed = ""
         return True
-
-    async def _refresh_facts(self) -> None:
-        while True:
-            await anyio.sleep(FACTS_EVERY)
-            if self._job.target.facts:
-                self._job.target_asked_at = self._job.target_asked_at or time.monotonic()
-                try:
-                    await self._job.target.refresh_facts()
-                    self._job.target_asked_at = None
-                except Df2RedisError as error:
-                    log.debug("INFO of the target: %s", error)
 
     def _stop(self, deadline: float | None) -> None:
         if deadline is not None:

@@ -10,6 +10,7 @@ from typing import Final
 import anyio.to_thread
 
 from df2redis_tui.errors import TargetError
+from df2redis_tui.replication.bound_file import Owner
 from df2redis_tui.replication.key_marks import KeyMarks
 from df2redis_tui.replication.target_keys import KeyChoice, Scanned
 from df2redis_tui.streams import RespConnection
@@ -52,13 +53,14 @@ class OldValues:
         self.keys = OldKeys(self.marks)
         self.foreign = False  # some of the target's keys may be of others
         self.lost = False  # which ones is not known any more
-        self._path = path
+        self.path = path
+        self.owner = Owner("", "", "")  # the copy, once the target has said which one it is
         self._existing = existing
         self._saved = True
 
     async def begin_full_sync(self, target: Scanned, old: KeyChoice) -> int:
         """Take note of all that is there and `old`; returns how many. Raises TargetError, TargetLost."""
-        await anyio.to_thread.run_sync(lambda: self._path.unlink(missing_ok=True))
+        await anyio.to_thread.run_sync(lambda: self.path.unlink(missing_ok=True))
         self.marks.clear()
         self.keys.certain, self._saved = True, False
         await _scan(
@@ -71,13 +73,13 @@ class OldValues:
         return len(self.marks)
 
     async def resume(self) -> None:
-        """The job goes on behind a finished full sync of an earlier run."""
+        """The job goes on behind a finished full sync of an earlier run. Raises ConfigError for a damaged file."""
         self.keys.certain, self._saved = False, True
         try:
-            known = await anyio.to_thread.run_sync(self.marks.load, self._path)
+            known = await anyio.to_thread.run_sync(self.marks.load, self.path, self.owner)
         except OSError as error:
             known = False
-            log.warning("State file", extra={"fields": {"path": str(self._path), "reason": error.strerror}})
+            log.warning("State file", extra={"fields": {"path": str(self.path), "reason": error.strerror}})
         self.lost = self.foreign and not known
         if not known:
             self.marks.copy(self._existing)
@@ -92,9 +94,9 @@ class OldValues:
         if not self.keys.certain:
             return
         try:
-            await anyio.to_thread.run_sync(self.marks.save, self._path)
+            await anyio.to_thread.run_sync(self.marks.save, self.path, self.owner)
         except OSError as error:
-            log.warning("State file", extra={"fields": {"path": str(self._path), "reason": error.strerror}})
+            log.warning("State file", extra={"fields": {"path": str(self.path), "reason": error.strerror}})
         self._saved = True
 
     def spared(self, ours: KeyChoice, *, cluster: bool) -> KeyChoice | None:

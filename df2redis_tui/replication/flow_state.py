@@ -39,7 +39,8 @@ SAY_AGAIN = 30.0  # seconds
 _HEALED = ("WRONGTYPE", "ERR no such key", "ERR index out of range", "ERR The ID specified", "BUSYGROUP", "NOGROUP")
 # What no other value changes: the target does not know the command (so which keys it is about is not certain), or the
 # result is too large for it.
-_FOR_GOOD = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand", "ERR string exceeds")
+_NOT_KNOWN = ("ERR unknown command", "ERR unknown subcommand", "ERR Unknown subcommand")
+_FOR_GOOD = (*_NOT_KNOWN, "ERR string exceeds")
 
 TOO_LONG = "exceeds maximum allowed size"  # the answer to a piece that makes a string too long
 
@@ -188,7 +189,11 @@ class FlowState:
         if keys and self._superseded(pending, keys):
             self.stats.tolerated += 1
             return
-        if keys and (self._may_come_late(pending, batch) or self._may_be_gone(pending)):
+        if (
+            keys
+            and not error.startswith(_NOT_KNOWN)
+            and (self._may_come_late(pending, batch) or self._may_be_gone(pending))
+        ):
             self._read_again(pending, keys, error)
             return
         if TOO_LONG in error and keys and self.refusals.refused(pending.db, keys[0]):

@@ -63,6 +63,6 @@ async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> Non
         job.records.event("info", "global", f"{printable(item.args[0])} on the target: {what}")
         log.info("Flush key by key", extra={"fields": {"command": printable(item.args[0]), "db": item.db}})
         await job.old.note()  # which keys those are, for a run that has to do it again
-    job.noted.copied = job.noted.copied_noted = 0  # until the source has been asked again
+    job.noted.flushed()
     async with job.checkpointing:
         await job.patiently(run)

@@ -28,7 +28,7 @@ from df2redis_tui.dragonfly.records import (
     SnapshotRecord,
     StreamEnd,
 )
-from df2redis_tui.errors import NotCopied, ResyncNeeded, printable
+from df2redis_tui.errors import DecodeError, ResyncNeeded, printable
 from df2redis_tui.pipeline.block import REREAD, Block, Global, Item, Reread
 from df2redis_tui.pipeline.channel import Channel
 from df2redis_tui.replication.leftovers import Leftovers
@@ -36,6 +36,7 @@ from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.rereading import Rereading
 from df2redis_tui.replication.silence import Listener, receive_watched
 from df2redis_tui.replication.spool import Spool
+from df2redis_tui.replication.turns import Turns
 from df2redis_tui.telemetry.stats import FlowStats
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import DeferredExpiry, hold_ms
@@ -121,6 +122,8 @@ class Ingest:
         self.missed_until = 0  # records below it were written while nobody applied any
         self._deliver = deliver or channel.send
         self._leftovers = leftovers if leftovers is not None else Leftovers()
+        self._turns = Turns()
+        self._offset = 0  # of the stream, in bytes
         self._blob_number = 0  # numbers the journal entries inside a full sync
         self._position = 0
 
@@ -150,7 +153,9 @@ class Ingest:
             decoder.receive(data)
             arrived = time.monotonic()
             while (records := decoder.next_block()) is not None:
+                self._offset = decoder.offset
                 offset = await self._snapshot_records(records, arrived, counted_from is not None) or offset
+                await self._turns.give()
         if counted_from is not None and self._position != offset:
             self._events.lsn_gap(self.flow, self._position, offset)
         return offset, decoder.leftover
@@ -172,7 +177,9 @@ class Ingest:
             if data:
                 decoder.receive(data)
                 while (entries := decoder.next_block()) is not None:
+                    self._offset = decoder.offset
                     await self._entries(entries, now)
+                    await self._turns.give()
             if now - looked >= IDLE:
                 looked = now
                 await self._write_due_expiries()
@@ -216,17 +223,17 @@ class Ingest:
 
     async def _values(self, records: list[SnapshotRecord], arrived: float, *, again: bool = False) -> None:
         """`again`: read once more from the source, so not counted among the entries and keys of the stream."""
-        translator = self._translate.snapshot
         try:
-            blocks = translator.translate(records, _now_ms(), self._hold_ms(), arrived)
-        except NotCopied:
-            for block in translator.unsent:
+            for block in self._translate.snapshot.translate(records, _now_ms(), self._hold_ms(), arrived):
+                if again:
+                    block.entries, block.kinds = 0, {REREAD: sum(block.kinds.values())}
                 await self._deliver(block)
-            raise
-        for block in blocks:
-            if again:
-                block.entries, block.kinds = 0, {REREAD: sum(block.kinds.values())}
-            await self._deliver(block)
+                await self._turns.give()
+        except DecodeError as error:  # a value that proves malformed only where it is translated
+            if error.offset >= 0:
+                raise
+            reason = f"{error.reason}, in a value before that"
+            raise DecodeError(reason, flow=self.flow, offset=self._offset) from None
 
     async def _blob(self, entries: list[Entry], arrived: float) -> None:
         first = self._blob_number
@@ -252,6 +259,7 @@ class Ingest:
             else:
                 item.next_lsn = 0
                 await self._deliver(item)
+                await self._turns.give()
 
     # Stable sync
 
@@ -306,6 +314,7 @@ class Ingest:
             if isinstance(item, Global):
                 self._rereads.forget(item.db if item.args[0].upper() == b"FLUSHDB" else None)
             await self._deliver(item)
+            await self._turns.give()
 
     def _reread_changed_expiries(self, entries: list[Entry]) -> None:
         """The target is a master and expires by itself: what the source kept in time while nothing was applied may be

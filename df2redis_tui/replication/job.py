@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -20,7 +21,9 @@ from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
 from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
+from df2redis_tui.replication.side_tasks import SideTask, keep_going
 from df2redis_tui.replication.source_checks import keep_count
+from df2redis_tui.replication.target_facts import keep_facts
 from df2redis_tui.replication.true_times import give_true_times
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -40,28 +43,28 @@ async def run(job: JobState) -> None:
             return
         async with anyio.create_task_group() as tasks:
             job.tasks = tasks
-            tasks.start_soon(_watch_lag, job)
-            tasks.start_soon(job.guarded, lambda: _keep_lease(job))
-            tasks.start_soon(keep_mirror, job)
-            tasks.start_soon(job.guarded, lambda: keep_count(job))
-            tasks.start_soon(job.guarded, lambda: keep_checkpoints(job))
-            tasks.start_soon(job.guarded, lambda: name_rereads(job))
+            tasks.start_soon(_note_cancellation, job)
+            for task, beside in _BESIDE:
+                tasks.start_soon(_go_beside, job, task, beside)
             await _sessions(job)
             job.set_phase(Phase.DRAINING)
             await settle(job)
             await write_checkpoints(job)
             await give_true_times(job)
+            if job.dead_letters.unrecorded:
+                await _note_refusal(job, f"{job.dead_letters.unrecorded:,} keys or commands that no dead letter names")
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = significant(group)
         if isinstance(error, NotCopied):
-            await _note_refusal(job, error)
+            await _note_refusal(job, str(error))
         raise error from None
     finally:
         # Nothing was written where no FLOW has begun: nobody has to wait for a target that may not answer.
         with anyio.CancelScope(shield=True), anyio.move_on_after(1 if job.hurry or not job.flows else 5):
             await _leave(job)
         job.dead_letters.close()
+        job.state_lock.release()
 
 
 async def _sessions(job: JobState) -> None:
@@ -82,7 +85,7 @@ async def _sessions(job: JobState) -> None:
             start_over(job)
         except ResyncNeeded as again:
             start_over(job)
-            job.noted.copied = 0  # fewer keys are what is to be expected
+            job.noted.flushed()
             if time.monotonic() - started > STEADY:
                 flushed.reset()
             await _wait_to_start_again(job, again, flushed)
@@ -195,7 +198,7 @@ async def _watch_lag(job: JobState) -> None:
         if stable and job.noted.clean_up_due and not job.noted.cleaning and job.snapshot_confirmed:
             job.noted.clean_up_due, job.noted.cleaning = False, True
             assert job.tasks is not None
-            job.tasks.start_soon(job.guarded, lambda: clean_up(job))
+            job.tasks.start_soon(_go_beside, job, CLEAN_UP, clean_up)
         if job.noted.cleaning or any(state.unread() for state in job.flows):
             continue
         since = job.caught_up_since
@@ -220,11 +223,35 @@ async def _keep_lease(job: JobState) -> None:
             log.info("The lease was not renewed", extra={"fields": {"reason": str(lost)}})
 
 
-async def _note_refusal(job: JobState, error: NotCopied) -> None:
+async def _go_beside(job: JobState, task: SideTask, beside: Callable[[JobState], Awaitable[None]]) -> None:
+    await job.guarded(lambda: keep_going(task, job.records, lambda: beside(job)))
+
+
+async def _note_cancellation(job: JobState) -> None:
+    """Whoever waits for the pipelines, shielded, must not wait once they are cancelled."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        job.halted = True
+
+
+_BESIDE: tuple[tuple[SideTask, Callable[[JobState], Awaitable[None]]], ...] = (
+    (SideTask("lag", "the end by itself (--until, --mode) does not come"), _watch_lag),
+    (SideTask("lease", "another run of this job could begin", (TargetError,)), _keep_lease),
+    (SideTask("state file", "it is not kept up to date"), keep_mirror),
+    (SideTask("key count", "the job's record has an older one"), keep_count),
+    (SideTask("checkpoints", "a restart begins further back", (TargetError,)), keep_checkpoints),
+    (SideTask("re-read names", "a restart may not read again what is in doubt", (TargetError,)), name_rereads),
+    (SideTask("target facts", "memory and role of the target are not known"), keep_facts),
+)
+CLEAN_UP = SideTask("clean-up", "the target keeps what the source no longer has", (Df2RedisError,))
+
+
+async def _note_refusal(job: JobState, refused: str) -> None:
     """The checkpoint may stand behind what was refused: the next run has to begin anew, not go on behind it."""
     if not job.settings.exactly_once:
         return
-    job.noted.refusal = str(error)
+    job.noted.refusal = refused
     try:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
             await job.noted.write()
@@ -233,10 +260,16 @@ async def _note_refusal(job: JobState, error: NotCopied) -> None:
 
 
 async def _leave(job: JobState) -> None:
+    """Whatever fails here, how the run ended is known, and stays."""
     try:
         await job.lease.release()
     except Df2RedisError as error:
         log.info("The lease was not released", extra={"fields": {"reason": str(error)}})
-    if job.settings.backpressure == "spill":
-        job.spool_space.remove()
-    await job.target.aclose()
+    except Exception as error:
+        log.error("The lease was not released", exc_info=error)
+    try:
+        if job.settings.backpressure == "spill":
+            job.spool_space.remove()
+        await job.target.aclose()
+    except Exception as error:
+        log.error("The run was not tidied up", exc_info=error)

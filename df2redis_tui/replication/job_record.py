@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import time
 from typing import Protocol
 
@@ -10,7 +12,7 @@ from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import encode
-from df2redis_tui.target.connection import answer_of
+from df2redis_tui.target.answers import check_each
 
 
 class Written(Protocol):
@@ -26,12 +28,15 @@ class JobRecord:
     """What is, or is to be, in the key `JobKeys.job_record`."""
 
     def __init__(self, settings: Settings, keys: JobKeys, target: Written) -> None:
+        self.id = secrets.token_hex(8)  # of the copy: its files in the state directory bear it
+        self.readable = True  # what an earlier run noted, where one did
         self.started = int(time.time())
         self.clean_up_due = False
         self.cleaning = False
         self.left_out = False  # the source refused what a clean-up asks
-        self.copied = 0  # keys that this copy made, and that the source has had since
+        self.copied: int | None = None  # keys of this copy that the source has had since; None: not counted
         self.copied_noted = 0  # of which the target knows
+        self.flushes = 0  # so many times this run the copy has become empty
         self.existing_keys = 0  # that the target held before the job began
         self.refusal = ""  # what an earlier run of this job stopped at
         self.flows = 0  # so many FLOWs may have checkpoints on the target
@@ -42,21 +47,32 @@ class JobRecord:
         self._target = target
 
     def read(self, record: object) -> None:
-        """Take over what GET answered; of an unreadable record only that a clean-up is due."""
+        """Take over what GET answered; of an unreadable record only that a clean-up is due.
+
+        One without an id (an earlier release wrote it) gets one: no file here can be bound to it.
+        """
         if not isinstance(record, bytes):
             return
         try:
             found = json.loads(record)
+            known = found.get("id")
+            self.id = known if isinstance(known, str) and re.fullmatch("[0-9a-f]{16}", known) else self.id
             self.clean_up_due = bool(found["clean_up"])
             self.started = int(found["started"])
             self.existing_keys = int(found["existing"])
             self.refusal = str(found.get("refusal", ""))
             self.saw_flows(int(found.get("flows", 0)))
             self.held_before = bool(found.get("held", True))
-            self.copied = max(0, int(found.get("copied", 0)))
-            self.copied_noted = self.copied
+            self.copied = max(0, int(found.get("copied", 0))) or None
+            self.copied_noted = self.copied or 0
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             self.clean_up_due = True
+            self.readable = False
+
+    def flushed(self) -> None:
+        """The copy becomes empty, or is begun anew: few keys are what is to be expected."""
+        self.copied = self.copied_noted = 0
+        self.flushes += 1
 
     def saw_flows(self, flows: int) -> None:
         self.flows = max(self.flows, min(flows, MAX_FLOWS))
@@ -65,6 +81,7 @@ class JobRecord:
         """The command that notes on the target that this job wrote to it, and what it still has to remove there."""
         value = json.dumps(
             {
+                "id": self.id,
                 "job": self._settings.job,
                 "source": self._settings.source.label,
                 "started": self.started,
@@ -73,16 +90,12 @@ class JobRecord:
                 "refusal": self.refusal,
                 "flows": self.flows,
                 "held": self.held,
-                "copied": self.copied,
+                "copied": self.copied or 0,
             }
         )
         return encode("SET", self._keys.job_record, value)
 
     async def write(self, *others: bytes) -> None:
         """Write it, and `others` with it. Raises TargetError, TargetLost."""
-        replies = await self._target.pipeline([self.command(), *others])
-        answers = [answer_of(self._target.name, reply, "the job's record") for reply in replies]
-        for answer in answers:
-            if answer.refusal:
-                raise answer.is_not("OK")
-        answers[0].ok()
+        commands = [self.command(), *others]
+        check_each(self._target.name, "the job's record", commands, await self._target.pipeline(commands))

@@ -28,6 +28,7 @@ from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
+from df2redis_tui.replication.state_lock import StateLock
 from df2redis_tui.replication.target_keys import KeyChoice
 from df2redis_tui.replication.targets import Target, target_of
 from df2redis_tui.replication.tuning import Tuned
@@ -85,6 +86,7 @@ class JobState:
         self.stopping = False
         self.complete = False
         self.hurry = False  # give up draining
+        self.halted = False  # the pipelines were cancelled: nothing more will be confirmed
         self.caught_up_at_end = False  # all that was read last, and with it true expiry times, was to reach the target
         self._phase_started = time.monotonic()
         self._journal_knobs = False  # the flush interval in force is the one of stable sync
@@ -104,6 +106,7 @@ class JobState:
         self.noted = JobRecord(settings, self.keys, self.target)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
+        self.state_lock = StateLock(settings.state_dir, settings.job)
         self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self.fatal: BaseException | None = None
         self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one
@@ -210,7 +213,7 @@ class JobState:
             self._stop_wanted_at = time.monotonic()
             self.ask_source.set()
         if first and self.tasks is not None and self._nearly_there():
-            self.tasks.start_soon(self._stop_later)
+            self.tasks.start_soon(self.guarded, self._stop_later)
             return
         self._stop_now()
 
@@ -230,10 +233,12 @@ class JobState:
         return self.source_answered >= self._stop_wanted_at
 
     async def _stop_later(self) -> None:
-        with anyio.move_on_after(REREAD_AT_END):
-            while self._nearly_there():
-                await anyio.sleep(0.02)
-        self._stop_now()
+        try:
+            with anyio.move_on_after(REREAD_AT_END):
+                while self._nearly_there():
+                    await anyio.sleep(0.02)
+        finally:
+            self._stop_now()
 
     def _stop_now(self) -> None:
         if not self.stop_asked.is_set():

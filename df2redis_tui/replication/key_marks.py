@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
+
+from df2redis_tui.replication.bound_file import Owner, load, save
 
 PARTS: Final = 4096  # by the first bits of a hash, so that each is short to sort and to delete from
 SHIFT: Final = 64 - 12
 FULL: Final = 12  # bytes of a hash in a file of `exact` marks
-HEAD: Final = b"df2redis-tui key hashes 1\n"
+HALF: Final = 8  # of others
 
 
 class KeyMarks:
@@ -110,44 +111,39 @@ class KeyMarks:
 
     # Files
 
-    def save(self, path: Path) -> None:
-        """All of it, readable for the owner only. Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = path.with_name(f".{path.name}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            self._write(file)
-        new.replace(path)
+    def save(self, path: Path, owner: Owner) -> None:
+        """All of it, as the file of that copy. Raises OSError."""
+        save(path, owner, self._count, self._width, self._content())
 
-    def _write(self, file: IO[bytes]) -> None:
-        if self._checks is None:
-            file.write(HEAD)
+    def _content(self) -> Iterator[bytes]:
         for part, hashes in enumerate(self._hashes):
             if self._checks is None:
-                file.write(_big_endian(hashes).tobytes())
+                yield _big_endian(hashes).tobytes()
                 continue
             pairs = zip(hashes, self._checks[part], strict=True)
-            file.write(b"".join(h.to_bytes(8, "big") + c.to_bytes(4, "big") for h, c in pairs))
+            yield b"".join(h.to_bytes(8, "big") + c.to_bytes(4, "big") for h, c in pairs)
 
-    def load(self, path: Path) -> bool:
-        """False when there is no such file, or none of this kind. Raises OSError."""
+    def load(self, path: Path, owner: Owner) -> bool:
+        """False when there is no such file. Raises OSError, ConfigError when it is damaged or another copy's."""
         self.clear()
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
+        content = load(path, owner, self._width)
+        if content is None:
             return False
         if self._checks is not None:
-            for at in range(0, len(raw), FULL):
-                self._add(raw[at : at + FULL])
-        elif raw.startswith(HEAD):
+            for at in range(0, len(content), FULL):
+                self._add(bytes(content[at : at + FULL]))
+        else:
             found = array("Q")
-            found.frombytes(raw[len(HEAD) : len(raw) - (len(raw) - len(HEAD)) % 8])
+            found.frombytes(content)
             for value in _big_endian(found):
                 self._hashes[value >> SHIFT].append(value)
-        else:
-            return False
         self.sort()
         return True
+
+    @property
+    def _width(self) -> int:
+        """Bytes of a key in a file."""
+        return HALF if self._checks is None else FULL
 
 
 def _big_endian(numbers: array[int]) -> array[int]:

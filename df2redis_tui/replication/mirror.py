@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from df2redis_tui.files import make_private, replace_file
+from df2redis_tui.masking import masked
 from df2redis_tui.replication.job_state import JobState
 
 log = logging.getLogger(__name__)
@@ -21,17 +21,10 @@ MIRROR_EVERY = 1.0
 
 
 def write_mirror(path: Path, state: Mapping[str, object]) -> None:
-    """Atomically, 0600. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"written_at": int(time.time()), **state}, file, indent=1)
-            file.write("\n")
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Whole or not at all, 0600. Raises OSError."""
+    make_private(path.parent)
+    text = masked(json.dumps({"written_at": int(time.time()), **state}, indent=1)) + "\n"
+    replace_file(path, lambda file: file.write(text.encode()), durable=False)
 
 
 async def keep_mirror(job: JobState) -> None:
@@ -43,7 +36,7 @@ async def keep_mirror(job: JobState) -> None:
         state = _mirrored(job)
         if state != before:
             try:
-                await anyio.to_thread.run_sync(write_mirror, path, state)
+                await anyio.to_thread.run_sync(write_mirror, path, state, abandon_on_cancel=True)
                 before, told = state, False
             except OSError as error:
                 if not told:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from df2redis_tui.errors import ConfigError, TargetError, printable
+from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.target.connection import answer_of
+from df2redis_tui.replication.rights import check_rights
+from df2redis_tui.target.answers import values_of
 
 log = logging.getLogger(__name__)
 
@@ -16,18 +19,21 @@ async def preflight(job: JobState) -> None:
     settings = job.settings
     await job.target.connect()
     _warn_of_eviction(job)
+    await check_rights(job)
     if settings.exactly_once:
         await job.lease.take()
         job.note_fence(await job.target.take_over(job.keys))
+    job.state_lock.take()
+    job.dead_letters.check()
     if settings.backpressure == "spill":
         try:
             job.spool_space.prepare()
         except OSError as error:
             raise ConfigError(f"the spool {job.spool_space.directory} can't be used: {error.strerror}") from None
-    record = None
+    record: bytes | None = None
     if settings.exactly_once:
         reply = await job.target.call("GET", job.keys.job_record)
-        record = answer_of(job.target.name, reply, "GET of the job's record").text_or_nil()
+        (record,) = values_of(job.target.name, "GET of the job's record", [reply])
     job.continues = record is not None
     job.noted.read(record)
     await _note_existing(job)
@@ -52,13 +58,20 @@ async def _note_existing(job: JobState) -> None:
     settings, held = job.settings, job.target.existing_keys
     path = settings.state_dir / f"{settings.job}.existing"
     existing = job.existing
+    owner = job.old.owner = Owner(job.noted.id, settings.job, settings.target.label)
     if job.continues:
+        none_before = job.noted.readable and job.noted.existing_keys == 0
+        skips = settings.on_existing == "skip"
+        needed = not none_before and (skips or not settings.target_owned)
         try:
-            known = existing.load(path)
+            claim(path, owner, begins=False, needed=needed)
+            claim(job.old.path, owner, begins=False)
+            known = needed and existing.load(path, owner)
         except OSError as error:
-            raise ConfigError(f"--state-dir: can't read {path}: {error.strerror}") from None
+            raise ConfigError(f"--state-dir: can't use {error.filename or path}: {error.strerror}") from None
         if not known:
-            none_before = job.noted.existing_keys == 0
+            if needed:
+                _without_the_list(job, path, refused=skips)
             job.old.foreign = not (settings.target_owned or none_before)
             job.ours = lambda db, key: settings.target_owned or none_before
             return
@@ -82,11 +95,27 @@ async def _note_existing(job: JobState) -> None:
         log.warning(text)
     if not job.continues:
         try:
-            existing.save(path)
+            claim(path, owner, begins=True)
+            claim(job.old.path, owner, begins=True)
+            existing.save(path, owner)
         except OSError as error:
-            raise ConfigError(f"--state-dir: can't write {path}: {error.strerror}") from None
+            raise ConfigError(f"--state-dir: can't write {error.filename or path}: {error.strerror}") from None
     if settings.on_existing == "skip" and len(existing):
         cluster = job.target.router.cluster
         job.spared = lambda db, key: (0 if cluster else db, key) in existing
     job.old.foreign = bool(existing) and not settings.target_owned
     job.ours = lambda db, key: settings.target_owned or (db, key) not in existing
+
+
+def _without_the_list(job: JobState, path: Path, *, refused: bool) -> None:
+    """Nobody knows which keys the target held before this copy: none is removed, or ConfigError where some are to be
+    left alone."""
+    text = f"{path} is missing: which of its keys target {job.target.name} held before this copy is not known"
+    if refused:
+        raise ConfigError(
+            f"{text}, and --on-existing skip has to leave those alone; nothing was written: put the file back, or copy "
+            "with --on-existing overwrite"
+        )
+    text += ", so nothing is removed as no longer on the source"
+    job.records.event("warning", "target", text)
+    log.warning(text)

@@ -10,8 +10,8 @@ from df2redis_tui.errors import SourceError, printable
 from df2redis_tui.replication.checkpoint import Checkpoint, Key, key_of
 from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import encode, name_of_command
-from df2redis_tui.target.connection import answer_of
+from df2redis_tui.streams import encode
+from df2redis_tui.target.answers import check_each
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +111,7 @@ def _full_sync_instead(job: JobState, why: str) -> None:
 async def _read(job: JobState, commands: list[bytes]) -> list[object]:
     """All at once: the source's backlog may hold a second only."""
     replies = await job.target.pipeline(commands)
-    for wire, reply in zip(commands, replies, strict=True):
-        answer = answer_of(job.target.name, reply, f"{name_of_command(wire)} of the job's checkpoints")
-        if answer.refusal or name_of_command(wire) == "GET":
-            answer.text_or_nil()
-        else:
-            answer.texts()
+    check_each(job.target.name, "to read the job's checkpoints", commands, replies)
     return replies
 
 
@@ -128,7 +123,7 @@ def _keys_of(members: object) -> list[Key]:
 
 def start_over(job: JobState) -> None:
     """The next session is a full sync, over what earlier ones wrote."""
-    if not job.noted.copied:  # a source that was lost before it was asked
+    if job.noted.copied is None:  # a source that was lost before it was asked
         job.noted.copied = sum(sum(state.stats.kinds.values()) for state in job.flows)
     job.noted.clean_up_due = job.noted.clean_up_due or bool(job.flows)
     job.followed = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import anyio
@@ -13,10 +13,11 @@ from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection, Resume
-from df2redis_tui.errors import SourceError, SourceLost
+from df2redis_tui.errors import Df2RedisError, SourceError, SourceLost
 from df2redis_tui.pipeline.channel import wait_until_below
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
+from df2redis_tui.replication.side_tasks import SideTask
 from df2redis_tui.replication.silence import Silence, watch_control
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.settings import Endpoint
@@ -24,6 +25,8 @@ from df2redis_tui.telemetry.snapshot import Phase
 
 log = logging.getLogger(__name__)
 
+OFFSETS = SideTask("source positions", "the lag is not known, and no end by itself comes", (Df2RedisError,))
+ACKNOWLEDGE = SideTask("acknowledgements", "the source keeps its journal for longer", (Df2RedisError,))
 ACK_EVERY = 1.0
 POLL_EVERY = 0.5
 KEEP_ALIVE_EVERY = 5.0
@@ -81,6 +84,9 @@ class SessionEvents(Protocol):
 
     async def before_full_sync(self) -> None:
         """The full sync is about to begin: checkpoints of an older one are void."""
+
+    async def beside(self, task: SideTask, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a side task, whose failures do not end the session."""
 
 
 class PartialRefused(Exception):
@@ -180,13 +186,13 @@ class Session:
                 position = positions[ingest.flow] if positions else None
                 spool = self._events.pump(self._flows[ingest.flow], connection)
                 tasks.start_soon(self._follow, ingest, position, raw, spool, tasks)
-                tasks.start_soon(self._acknowledge, self._flows[ingest.flow], connection, greeting)
+                tasks.start_soon(self._keep_acknowledging, self._flows[ingest.flow], connection, greeting)
             if not raw:
                 await self._full_sync(control, greeting)
             elif not asked:
                 await self._start_stable(control, greeting)
             self.stable = True
-            await self._poll_offsets(control)
+            await self._events.beside(OFFSETS, lambda: self._poll_offsets(control))
 
     async def _takes_start_stable(self, control: Control, greeting: Greeting) -> bool:
         """A source that does not say its release: STARTSTABLE right after PARTIAL works from 1.35 on; before, it
@@ -278,6 +284,9 @@ class Session:
         self._events.lsn_gap(flow, expected, got)
 
     # Stable sync
+
+    async def _keep_acknowledging(self, state: FlowState, connection: FlowConnection, greeting: Greeting) -> None:
+        await self._events.beside(ACKNOWLEDGE, lambda: self._acknowledge(state, connection, greeting))
 
     async def _acknowledge(self, state: FlowState, connection: FlowConnection, greeting: Greeting) -> None:
         """At once after a PING or 1,024 records, else every second; only what the target has confirmed (§4.3)."""

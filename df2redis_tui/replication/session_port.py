@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 
 from df2redis_tui.dragonfly.control import Control, Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
@@ -18,7 +19,8 @@ from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.resume import only_a_full_sync, read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
-from df2redis_tui.replication.source_checks import SourceSize, check_size, check_source
+from df2redis_tui.replication.side_tasks import SideTask, keep_going
+from df2redis_tui.replication.source_checks import SourceSize, check_own_names, check_size, check_source
 from df2redis_tui.replication.spool import Spool
 from df2redis_tui.replication.wiring import make_flows, wire
 from df2redis_tui.streams import encode
@@ -67,7 +69,10 @@ class SessionPort:
         self._job.source_keys = await control.key_count()
         if before is None:
             await check_source(self._job, control)
-        self._job.target.check_source(await control.databases())
+        databases = await control.databases()
+        self._job.target.check_source(databases)
+        if before is None:
+            await check_own_names(self._job, greeting, databases)
         followed = self._job.followed
         if followed and (followed != greeting.master_id or len(self._job.flows) != greeting.flows):
             source_changed(self._job, greeting)
@@ -148,6 +153,9 @@ class SessionPort:
     async def following(self, control: Control) -> None:
         await self._size.follow(control)
 
+    async def beside(self, task: SideTask, run: Callable[[], Awaitable[None]]) -> None:
+        await keep_going(task, self._job.records, run)
+
     async def before_full_sync(self) -> None:
         """Checkpoints of an older sync must not be resumed from while the new one runs."""
         job = self._job
@@ -156,11 +164,7 @@ class SessionPort:
         job.noted.held_before = False  # every value is written anew
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))
-            keys = [
-                key
-                for flow in range(job.noted.flows)
-                for key in (job.keys.flow(flow), job.keys.batches(flow), job.keys.rereads(flow))
-            ]
+            keys = job.keys.of_flows(job.noted.flows)
             with contextlib.ExitStack() as counting_anew:
                 for state in job.flows:
                     if state.ledger is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 
 import anyio
 
-from df2redis_tui.dragonfly.control import Control
-from df2redis_tui.errors import SourceError, TargetError, printable
+from df2redis_tui.dragonfly.control import Control, Greeting, open_source
+from df2redis_tui.errors import ConfigError, SourceError, SourceLost, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import MANY
+from df2redis_tui.streams import MANY, PeerLost, encode
 from df2redis_tui.telemetry.format import plural
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -77,6 +78,38 @@ async def _lists_us(control: Control) -> bool:
     return any(isinstance(node, list) and len(node) > 1 and node[1] == 0 for node in nodes)
 
 
+async def check_own_names(job: JobState, greeting: Greeting, databases: Iterable[int]) -> None:
+    """At the start of a run: has the source keys named like those that this job keeps on the target? What comes of such
+    later is refused on its way. Raises ConfigError under the policy `stop`, SourceLost."""
+    settings = job.settings
+    if not settings.exactly_once:
+        return
+    names = [job.keys.lease, job.keys.job_record, *job.keys.of_flows(greeting.flows)]
+    merged = settings.target.cluster and settings.db_policy == "merge-into-0"
+    connection = await open_source(settings.source, "connection that looks for names")
+    found: list[bytes] = []
+    try:
+        for db in sorted({0, *databases}) if merged else [0]:
+            replies = await connection.pipeline([encode("SELECT", db), *(encode("EXISTS", name) for name in names)])
+            found += [name for name, reply in zip(names, replies[1:], strict=True) if reply == 1]
+    except PeerLost as lost:
+        raise SourceLost(f"source {settings.source.label}: connection that looks for names: {lost}") from None
+    finally:
+        await connection.aclose()
+    if not found:
+        return
+    text = f"the source has keys that are named like this job's own on the target ({_some_keys(found)})"
+    if settings.on_error == "stop":
+        refused = ConfigError(f"{text}: nothing was written")
+        refused.advice = "use another --job or --checkpoint-prefix, or remove them from the source"
+        raise refused
+    _warn(job, f"{text}: they are left out")
+
+
+def _some_keys(names: list[bytes]) -> str:
+    return _some([name.decode("utf-8", "replace") for name in dict.fromkeys(names)])
+
+
 def _warn(job: JobState, text: str) -> None:
     job.records.event("warning", "source", text)
     log.warning(text)
@@ -112,8 +145,9 @@ class SourceSize:
         if time.monotonic() < self._due or not all(state.cut_confirmed for state in job.flows):
             return
         self._due = time.monotonic() + COUNT_EVERY
+        flushes = job.noted.flushes
         count = await control.key_count()
-        if count is not None:
+        if count is not None and job.noted.flushes == flushes:  # else it may be from before the flush
             job.noted.copied = count
 
 
@@ -124,12 +158,12 @@ async def keep_count(job: JobState) -> None:
         await anyio.sleep(COUNT_FIRST)
         if job.phase is Phase.FULL_SYNC:
             confirmed = sum(sum(state.stats.kinds.values()) for state in job.flows)
-            job.noted.copied = max(job.noted.copied, min(confirmed, job.source_keys or 0))
+            job.noted.copied = max(job.noted.copied or 0, min(confirmed, job.source_keys or 0))
         await _note_copied(job)
 
 
 async def _note_copied(job: JobState) -> None:
-    count, written = job.noted.copied, job.noted.copied_noted
+    count, written = job.noted.copied or 0, job.noted.copied_noted
     if not job.settings.exactly_once or abs(count - written) * 20 <= written:
         return
     try:

@@ -5,9 +5,12 @@ The source's writers never block on a slow or paused target, and its replication
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import shutil
+import stat
 from collections import deque
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from df2redis_tui.errors import Df2RedisError, SourceLost
+from df2redis_tui.files import PRIVATE_DIRECTORY, make_private, open_state, reading_state
 from df2redis_tui.pipeline.signal import Signal
 
 log = logging.getLogger(__name__)
@@ -37,11 +41,20 @@ class SpoolSpace:
         self.directory = directory
         self.limit = limit
         self.used = 0
+        self._made = False
 
     def prepare(self) -> None:
-        """Make the directory empty and private. What a killed run left is worthless: the source sends it again."""
+        """Make the directory empty and private. What a killed run left is worthless: the source sends it again.
+
+        Raises OSError, also where something else stands in its place: a symbolic link is not followed.
+        """
+        make_private(self.directory.parent)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(self.directory.lstat().st_mode):
+                raise OSError(errno.ENOTDIR, "is not a directory")
         shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True, mode=0o700)
+        self.directory.mkdir(mode=PRIVATE_DIRECTORY)
+        self._made = True
 
     def room(self, size: int) -> bool:
         if self.used + size > self.limit:
@@ -52,6 +65,8 @@ class SpoolSpace:
             return False
 
     def remove(self) -> None:
+        if not self._made:
+            return
         shutil.rmtree(self.directory, ignore_errors=True)
         self.used = 0
 
@@ -188,7 +203,7 @@ class Spool:
 
 
 def _append(path: Path, offset: int, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = open_state(path, os.O_WRONLY | os.O_CREAT)
     try:
         # At an offset: a write that failed half-way is simply written again.
         view = memoryview(data)
@@ -201,6 +216,6 @@ def _append(path: Path, offset: int, data: bytes) -> None:
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
+    with reading_state(path) as file:
         file.seek(offset)
         return file.read(size)

@@ -15,7 +15,8 @@ from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, walk
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerBroken, PeerLost, RespConnection, encode, is_error
-from df2redis_tui.target.connection import Address, answer_of, ask, error_text, name_of, open_target, parse_info
+from df2redis_tui.target.answers import check_each, check_transaction
+from df2redis_tui.target.connection import Address, answer_of, ask, name_of, open_target, parse_info
 from df2redis_tui.target.replies import DEMOTED, Verdict, code_of, verdict
 from df2redis_tui.target.router import Router, StandaloneRouter
 from df2redis_tui.translate.capabilities import (
@@ -25,6 +26,7 @@ from df2redis_tui.translate.capabilities import (
     capabilities_of,
     unsupported,
 )
+from df2redis_tui.translate.data_commands import judged
 
 _JSON_MODULES = frozenset({"rejson", "rejson2", "json", "valkey-json"})
 
@@ -45,7 +47,7 @@ class NodeFacts:
 
 
 async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> tuple[NodeFacts, Capabilities]:
-    """INFO, MODULE LIST and COMMAND INFO of one node. Databases below `first_db`, and those above 0 of a cluster, are
+    """INFO, MODULE LIST and COMMAND of one node. Databases below `first_db`, and those above 0 of a cluster, are
     not ours to count. Raises TargetError, TargetLost."""
     info = parse_info((await ask(connection, name, "INFO")).text())
     if not info.get("redis_version"):
@@ -55,7 +57,8 @@ async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> 
     modules = await _modules(connection, name)
     cluster = info.get("cluster_enabled") == "1"
     known = capabilities_of(info, await _json_commands(connection, name, modules), cluster)
-    caps = replace(known, bulk_limit=await _bulk_limit(connection, name))
+    commands = judged((await ask(connection, name, "COMMAND")).reply)
+    caps = replace(known, bulk_limit=await _bulk_limit(connection, name), commands=commands)
     numbered = ((int(k[2:]), v) for k, v in info.items() if re.fullmatch(r"db\d{1,9}", k))
     ours = (v for db, v in numbered if (db == 0 if cluster else db >= first_db))
     keys = sum(int(n) for v in ours for n in re.findall(r"keys=(\d{1,18})", v))
@@ -242,6 +245,8 @@ class StandaloneTarget:
                 answer = await ask(connection, self.name, "SELECT", db + self._endpoint.db)
             finally:
                 await connection.aclose()
+            if answer.refusal and verdict(str(answer.reply)) is Verdict.RETRY:
+                raise TargetLost(f"target {self.name}: {answer.refusal}")
             if answer.refusal:
                 raise TargetError(
                     f"target {self.name} has no database {db + self._endpoint.db} for the source's database {db} "
@@ -274,12 +279,15 @@ class StandaloneTarget:
         flushes = [wire for db in dbs for wire in (encode("SELECT", db + base), encode("FLUSHDB"))]
         if name == b"FLUSHALL" and not base:
             flushes = [encode("FLUSHALL")]
-        commands = [encode("MULTI"), *flushes, encode("SELECT", base), *own, encode("EXEC")]
-        _check_exec(self.name, name, await self.pipeline(commands, timeout=600.0))
+        await self._transaction(name.decode(), [*flushes, encode("SELECT", base), *own], timeout=600.0)
 
     async def _record(self, records: list[bytes]) -> None:
         if records:
-            _check_exec(self.name, b"checkpoint", await self.pipeline([encode("MULTI"), *records, encode("EXEC")]))
+            await self._transaction("a checkpoint", records)
+
+    async def _transaction(self, what: str, commands: list[bytes], timeout: float = 60.0) -> None:
+        replies = await self.pipeline([encode("MULTI"), *commands, encode("EXEC")], timeout=timeout)
+        check_transaction(self.name, what, commands, replies)
 
     async def databases(self) -> list[int]:
         info = parse_info(answer_of(self.name, await self.call("INFO", "KEYSPACE"), "INFO KEYSPACE").text())
@@ -306,7 +314,8 @@ class StandaloneTarget:
             async def remove(connection: RespConnection, keys: list[bytes], db: int = db) -> None:
                 gone = [k for k in keys if not k.startswith(prefix) and wanted(db, k)]
                 if gone:
-                    (await ask(connection, self.name, "UNLINK", *gone)).number()
+                    wire, answer = encode("UNLINK", *gone), await ask(connection, self.name, "UNLINK", *gone)
+                    check_each(self.name, "UNLINK", [wire], [answer.reply])
 
             await self.scan(db, remove)
 
@@ -320,14 +329,3 @@ class StandaloneTarget:
 
 def _demoted(reply: object) -> bool:
     return is_error(reply) and code_of(str(reply)) in DEMOTED
-
-
-def _check_exec(name: str, what: bytes, replies: list[object]) -> None:
-    """Of a transaction: every command of it was executed. Raises TargetLost, TargetError."""
-    executed = replies[-1]
-    for reply in [*replies, *(executed if isinstance(executed, list) else [])]:
-        if is_error(reply):
-            text = error_text(reply)
-            later = verdict(text) is Verdict.RETRY and not text.startswith(("OOM", "EXECABORT"))
-            raise (TargetLost if later else TargetError)(f"target {name} refused {what.decode()}: {text}")
-    answer_of(name, executed, f"EXEC ({what.decode()})").array_of(len(replies) - 2)

@@ -17,6 +17,7 @@ from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import FEW, PeerLost, RespConnection, encode
+from df2redis_tui.target.answers import check_each
 from df2redis_tui.translate.expiry import AHEAD_MS, HOLD_MOST_MS
 from df2redis_tui.translate.rewriter import true_expiry_command
 
@@ -88,7 +89,9 @@ async def _look_through(job: JobState) -> int:
             if 0 < there.get(key, 0) < here[key] - (0 if caps.conditional_expire else INEXACT_MS)
         ]
         if wires:
-            given += sum(reply == 1 for reply in await peer.pipeline(wires, timeout=60.0, most=FEW))
+            replies = await peer.pipeline(wires, timeout=60.0, most=FEW)
+            check_each(job.target.name, "true expiry times", wires, replies)
+            given += sum(reply == 1 for reply in replies)
 
     try:
         await source.open()

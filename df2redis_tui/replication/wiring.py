@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from df2redis_tui import descriptors
 from df2redis_tui.dragonfly.control import Greeting
 from df2redis_tui.dragonfly.flow import FlowConnection
 from df2redis_tui.pipeline.dispatch import Dispatcher
@@ -20,13 +23,17 @@ from df2redis_tui.target.writer import Writer
 from df2redis_tui.telemetry.snapshot import Phase
 from df2redis_tui.translate.expiry import ExpiryBudget
 from df2redis_tui.translate.journal import JournalTranslator
+from df2redis_tui.translate.own_keys import OwnKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.snapshot import SnapshotTranslator
 
+log = logging.getLogger(__name__)
+
 
 async def make_flows(job: JobState, greeting: Greeting) -> None:
-    """As many as the source has, each with its writer running."""
+    """As many as the source has, each with its writer running. Raises ConfigError when these are too many."""
+    _count_descriptors(job, greeting.flows)
     job.ownership = Ownership(greeting.flows)
     for state in job.flows:
         if state.writer is not None:
@@ -50,6 +57,13 @@ async def make_flows(job: JobState, greeting: Greeting) -> None:
         job.flows.append(state)
         assert job.tasks is not None
         job.tasks.start_soon(job.guarded, state.writer.run)
+
+
+def _count_descriptors(job: JobState, flows: int) -> None:
+    text = descriptors.check(flows, len(job.target.router.nodes), spill=job.settings.backpressure == "spill")
+    if text:
+        job.records.event("warning", "target", text)
+        log.warning(text)
 
 
 async def _prepare_lane(job: JobState, flow: int, connection: RespConnection) -> None:
@@ -89,6 +103,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         state.ledger.rereads = rereads
         dispatcher.before_dispatch = resumer_of(job.target, state.ledger, state.missed_until, state.doubt)
     route = job.target.router.cluster
+    own = OwnKeys(job.keys.start if settings.exactly_once else None, cluster=route)
     snapshot = SnapshotTranslator(
         caps,
         job.dead_letters,
@@ -101,6 +116,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         db_policy=settings.db_policy,
         ownership=job.ownership,
         old=old,
+        own=own,
     )
     quirks = Quirks.of(greeting.df_version)
     journal = JournalTranslator(
@@ -117,6 +133,7 @@ def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: 
         quirks=quirks,
         base_db=settings.target.db,
         old=old,
+        own=own,
     )
     state.merged = route and settings.db_policy == "merge-into-0"
     state.phase = Phase.FULL_SYNC

@@ -7,33 +7,42 @@ number of the sending, then the command's place in its batch.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from itertools import count, groupby
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import groupby
 from typing import TypeVar
 
 import anyio
 
-from df2redis_tui.errors import TargetError, TargetLost
+from df2redis_tui.errors import TargetError, TargetLost, printable
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import RespConnection, encode, is_error
-from df2redis_tui.target.connection import Address, error_text, name_of, open_target
+from df2redis_tui.target.answers import (
+    QUEUED,
+    Denied,
+    WrongAnswer,
+    check,
+    name_of_command,
+    results_of,
+    transaction_refused,
+    values_of,
+    wrong_answer,
+)
+from df2redis_tui.target.connection import Address, name_of, open_target
 from df2redis_tui.target.direct import Direct
+from df2redis_tui.target.guarded_parts import MARK_BITS, guarded_parts, places_of, slots_of_block
 from df2redis_tui.target.lane import Lane
-from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
-from df2redis_tui.target.pending import Fate, Overtaken, Pending, decode_command
+from df2redis_tui.target.part import Part
+from df2redis_tui.target.pending import Fate, Overtaken, Pending
 from df2redis_tui.target.refusals import count_of, digest
 from df2redis_tui.target.replies import Verdict, verdict
 from df2redis_tui.target.router import EXEC_WIRE, MULTI_WIRE, Ledger
 from df2redis_tui.target.topology import AddressMap, Topology, ask_any, check_healthy
-from df2redis_tui.translate.keys import keys_of, slot_of
 
 T = TypeVar("T")
 
-MARK_BITS = 32  # places in a batch
-TRANSACTION_MOST = 64  # commands: a server runs a transaction without pause
 ON_ITS_WAY = ("ASK", "TRYAGAIN")
 
 
@@ -101,11 +110,11 @@ class ClusterRouter:
         if ledger is not None:
             ledger.posted(batch.next_lsn)
         if ledger is not None and any(block.once is not None for block in blocks):
-            return _guarded_parts(view, batch, blocks, ledger)
+            return guarded_parts(view, batch, blocks, ledger)
         index = view.index
         columns: list[list[bytes]] = [[] for _ in range(len(view.nodes) + 1)]
         for block in blocks:
-            for command, slot in zip(block.commands, _slots(block), strict=True):
+            for command, slot in zip(block.commands, slots_of_block(block), strict=True):
                 columns[index[slot]].append(command)
         return [
             Part(batch, node, commands, b"".join(commands), len(commands))
@@ -135,7 +144,7 @@ class ClusterRouter:
 
     async def settle_unknown(self, batch: Batch, todo: list[Pending], ledger: Ledger) -> list[Overtaken]:
         """Asks only the guards that were sent behind an unknown command: the others can't know of it."""
-        places = _places(batch.blocks, (p.command for p in todo))
+        places = places_of(batch.blocks, (p.command for p in todo))
         marks = [batch.seq << MARK_BITS | place for place in places]
         slots = {
             p.slot
@@ -178,10 +187,17 @@ class ClusterRouter:
                 reply = replies[i] if replies else None
                 if not replies or is_error(reply):
                     reply = (await self.direct.to_slot(slot, [ledger.guard_read(slot)]))[0]
-                if is_error(reply):
-                    raise TargetError(f"target refused to read a guard: {error_text(reply)}")
-                found[slot] = reply
+                found[slot] = self._guard(ledger, reply)
         return found
+
+    def _guard(self, ledger: Ledger, reply: object) -> bytes | None:
+        """What GET of a guard answered. Raises TargetLost, TargetError: what can't be read says nothing."""
+        (guard,) = values_of("cluster", "GET of a guard", [reply])
+        if guard is not None and not ledger.is_guard(guard):
+            raise TargetError(
+                f"target cluster: a guard of this job holds `{printable(guard, 40)}`, which it did not write"
+            )
+        return guard
 
     async def one_by_one(self, batch: Batch, todo: list[Pending], ledger: Ledger | None) -> list[Pending]:
         """Returns the commands of other slots, still to be sent, and those refused for good with their new error.
@@ -194,7 +210,7 @@ class ClusterRouter:
         refused: list[Pending] = []
         rest = [p for p in todo if p.slot not in moving]
         of_slots = [
-            (p, place) for p, place in zip(todo, _places(batch.blocks, (p.command for p in todo)), strict=True)
+            (p, place) for p, place in zip(todo, places_of(batch.blocks, (p.command for p in todo)), strict=True)
             if p.slot in moving
         ]  # fmt: skip
         for _, group in groupby(enumerate(of_slots), _by_record):
@@ -204,15 +220,17 @@ class ClusterRouter:
             assert slot is not None
             if ledger is not None and any(p.once for p in pending):
                 # Later commands of the slot may have been applied already, on keys that were not under way.
-                held = ledger.applied_lsn((await self._at_last(slot, [ledger.guard_read(slot)]))[0])
+                held = ledger.applied_lsn(await self._guard_at_last(slot, ledger))
                 lsn = 0 if pending[-1].tolerant else max(held, pending[-1].lsn or 0)
                 mark = batch.seq << MARK_BITS | record[-1][1]
                 guard = ledger.guard(slot, lsn, mark)
                 wires = [MULTI_WIRE, *(p.command for p in pending), guard, EXEC_WIRE]
                 replies = await self._exactly_once(slot, wires, ledger, mark)
-                answers = _answers(replies, len(pending))
+                answers = _answers(replies, wires[1:-1])
             else:
-                answers = [(await self._at_last(slot, [p.command]))[0] for p in pending]
+                answers = []
+                for p in pending:
+                    answers += _checked([p.command], await self._at_last(slot, [p.command]))
             for p, answer in zip(pending, answers, strict=True):
                 if is_error(answer):
                     p.fate, p.error = Fate.FAILED, str(answer)
@@ -225,9 +243,11 @@ class ClusterRouter:
             try:
                 return await self.direct.to_slot(slot, wires)
             except TargetLost:
-                guard = (await self._at_last(slot, [ledger.guard_read(slot)]))[0]
-                if ledger.guarded(guard) >= mark:
+                if ledger.guarded(await self._guard_at_last(slot, ledger)) >= mark:
                     return []
+
+    async def _guard_at_last(self, slot: int, ledger: Ledger) -> bytes | None:
+        return self._guard(ledger, (await self._at_last(slot, [ledger.guard_read(slot)]))[0])
 
     async def _at_last(self, slot: int, wires: list[bytes]) -> list[object]:
         """For what may be sent again: until it was answered."""
@@ -268,19 +288,6 @@ def _reordered(topology: Topology, first: list[str]) -> Topology:
     return Topology(topology.nodes, {name: topology.addresses[name] for name in names}, topology.index)
 
 
-def _slots(block: Block) -> list[int]:
-    if block.slots is not None:
-        return block.slots
-    keys = [keys_of(decode_command(command)) for command in block.commands]
-    return [slot_of(k[0] if k else b"") for k in keys]
-
-
-def _places(blocks: list[Block], commands: Iterable[bytes]) -> list[int]:
-    """Where these commands (objects of the blocks, in order) stand in the batch."""
-    everything = enumerate(command for block in blocks for command in block.commands)
-    return [next(place for place, other in everything if other is command) for command in commands]
-
-
 def _by_record(numbered: tuple[int, tuple[Pending, int]]) -> tuple[object, ...]:
     """Equal for neighbours that one source record became, and different for everything else."""
     number, (pending, _) = numbered
@@ -289,103 +296,33 @@ def _by_record(numbered: tuple[int, tuple[Pending, int]]) -> tuple[object, ...]:
     return (pending.slot, pending.lsn, pending.tolerant)
 
 
-def _answers(replies: list[object], commands: int) -> list[object]:
-    """Each command's own answer out of a transaction's replies."""
+def _answers(replies: list[object], commands: list[bytes]) -> list[object]:
+    """Each command's own answer out of a transaction's replies; the last of `commands` is the guard. [] = it ran."""
     if not replies:
-        return [None] * commands
-    results = replies[-1]
-    if isinstance(results, list):
-        return results[:commands]
-    queued = replies[1 : 1 + commands]
+        return [None] * (len(commands) - 1)
+    begun, *queued, ended = replies
+    try:
+        for what, reply in (("MULTI", begun), ("EXEC", ended)):
+            if is_error(reply) and (denied := transaction_refused(what, str(reply))):
+                raise denied
+        for command, reply in zip(commands, queued, strict=True):
+            if not is_error(reply) and reply != QUEUED:
+                raise WrongAnswer(f"{printable(name_of_command(command), 40)} in a transaction", reply, "`QUEUED`")
+        if not is_error(ended):
+            return _checked(commands, results_of("EXEC", ended, len(commands)))[:-1]
+    except (WrongAnswer, Denied) as why:
+        raise wrong_answer("cluster", why) from None
     # What was fit to be queued was not executed, since its neighbours were not: all of it is refused together.
-    cause = next((r for r in queued if is_error(r) and verdict(str(r)) is not Verdict.RETRY), results)
-    return [reply if is_error(reply) else cause for reply in queued]
+    cause = next((r for r in queued if is_error(r) and verdict(str(r)) is not Verdict.RETRY), ended)
+    return [reply if is_error(reply) else cause for reply in queued[:-1]]
 
 
-class _Column:
-    """What one part is made of: commands, and the transactions around those that carry a guard."""
-
-    __slots__ = ("_inside", "_ledger", "_lsn", "_place", "_sending", "_slot", "commands", "layout", "wires")
-
-    def __init__(self, batch: Batch, ledger: Ledger) -> None:
-        self.commands: list[bytes] = []
-        self.wires: list[bytes] = []
-        self.layout: list[int] = []
-        self._sending = batch.seq << MARK_BITS
-        self._ledger = ledger
-        self._slot = -1  # of the open transaction
-        self._inside = 0
-        self._lsn = 0
-        self._place = 0
-
-    def add(self, commands: list[bytes], slot: int, lsn: int, last_place: int, guarded: bool) -> None:
-        """Commands of one record; `last_place` is the last one's place in the batch."""
-        if self._slot >= 0 and (self._slot != slot or self._inside >= TRANSACTION_MOST):
-            self.close()
-        if guarded and self._slot < 0:
-            self._slot = slot
-            self._inside = 0
-            self._lsn = 0
-            self.wires.append(MULTI_WIRE)
-            self.layout.append(MULTI)
-        if self._slot >= 0:
-            self._inside += len(commands)
-            self._lsn = max(self._lsn, lsn)
-            self._place = last_place
-        first = len(self.commands)
-        self.commands += commands
-        self.wires += commands
-        self.layout += range(first, first + len(commands))
-
-    def add_plain(self, command: bytes, slot: int, lsn: int, place: int) -> None:
-        """The same for the usual record: one command, no guard."""
-        if self._slot >= 0:
-            self.add([command], slot, lsn, place, False)
-            return
-        self.layout.append(len(self.commands))
-        self.commands.append(command)
-        self.wires.append(command)
-
-    def close(self) -> None:
-        """End the open transaction."""
-        if self._slot < 0:
-            return
-        self.wires += (self._ledger.guard(self._slot, self._lsn, self._sending | self._place), EXEC_WIRE)
-        self.layout += (EXTRA, EXEC)
-        self._slot = -1
-
-
-def _guarded_parts(view: Topology, batch: Batch, blocks: list[Block], ledger: Ledger) -> list[Part]:
-    columns = [_Column(batch, ledger) for _ in range(len(view.nodes) + 1)]
-    index = view.index
-    resent = blocks is not batch.blocks
-    places: Iterator[int] = iter(_places(batch.blocks, (c for b in blocks for c in b.commands))) if resent else count()
-    for block in blocks:
-        commands, slots, once, tolerant = block.commands, _slots(block), block.once, block.tolerant
-        number = len(commands)
-        lsns = block.lsns or [0] * number
-        i = 0
-        while i < number:
-            slot, lsn = slots[i], lsns[i]
-            guarded = once is not None and once[i]
-            place = next(places)
-            j = i + 1
-            if block.lsns is not None and (lsn or tolerant):
-                while j < number and lsns[j] == lsn and slots[j] == slot:
-                    guarded = guarded or (once is not None and once[j])
-                    place = next(places)
-                    j += 1
-            column = columns[index[slot]]
-            if guarded or j > i + 1:
-                column.add(commands[i:j], slot, 0 if tolerant else lsn, place, guarded)
-            else:
-                column.add_plain(commands[i], slot, 0 if tolerant else lsn, place)
-            i = j
-    parts = []
-    for node, column in zip(view.nodes, columns, strict=False):
-        column.close()
-        if column.commands:
-            plain = len(column.layout) == len(column.commands)
-            layout = None if plain else column.layout
-            parts.append(Part(batch, node, column.commands, b"".join(column.wires), len(column.layout), layout))
-    return parts
+def _checked(commands: list[bytes], replies: list[object]) -> list[object]:
+    """The replies, errors among them. Raises TargetError when one is none of what its command is answered."""
+    for command, reply in zip(commands, replies, strict=True):
+        try:
+            if not is_error(reply):
+                check(command, reply)
+        except WrongAnswer as why:
+            raise wrong_answer("cluster", why) from None
+    return replies

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from df2redis_tui.errors import TargetLost
+from df2redis_tui.errors import TargetError, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.connection import Address, error_text, name_of
-from df2redis_tui.target.replies import Verdict, redirect_address, verdict
+from df2redis_tui.target.replies import STUCK, Verdict, code_of, redirect_address, verdict
 from df2redis_tui.target.topology import AddressMap, Topology
 
 ASKING = encode("ASKING")
@@ -64,8 +64,10 @@ class Direct:
     async def to_slot(self, slot: int, wires: Sequence[bytes]) -> list[object]:
         """One command, or one transaction with its MULTI and EXEC, all of this slot: till executed or refused for good.
 
-        Waits while the slot is on its way. Raises TargetLost when a connection ended before the answer.
+        Waits while the slot is on its way. Raises TargetLost when a connection ended before the answer, TargetError
+        when its owner keeps refusing for another reason.
         """
+        error = ""
         backoff = Backoff(0.01, 0.5)
         with anyio.move_on_after(PATIENCE):
             while True:
@@ -83,6 +85,8 @@ class Direct:
                         return replies
                 await anyio.sleep(backoff.next())
                 await self._refresh()
+        if code_of(error) in STUCK:
+            raise TargetError(f"target cluster: slot {slot}: refused for {PATIENCE:g} s: {error}")
         raise TargetLost(f"target cluster: slot {slot} is not served for {PATIENCE:g} s")
 
     async def aclose(self) -> None:
@@ -93,7 +97,7 @@ class Direct:
 def why_not_yet(replies: Sequence[object]) -> str:
     """The error because of which the command or transaction should be sent again; "" when it was answered for good."""
     errors = [error_text(reply) for reply in replies if is_error(reply)]
-    causes = [e for e in errors if not e.startswith("EXECABORT")]
+    causes = [e for e in errors if code_of(e) != "EXECABORT"]
     if causes and all(verdict(e) in (Verdict.REFUSED, Verdict.FATAL) for e in causes):
         return ""
     again = (Verdict.RETRY, Verdict.MOVED, Verdict.ASK)

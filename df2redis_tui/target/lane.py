@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,16 +10,27 @@ from collections.abc import Callable
 import anyio
 import hiredis
 
+from df2redis_tui.answers import shown
+from df2redis_tui.errors import TargetError
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import NEED_MORE, READ_SIZE, RespConnection
-from df2redis_tui.target.part import EXEC, LOOKED_AT, Part
+from df2redis_tui.target.answers import Denied, WrongAnswer, wrong_answer
+from df2redis_tui.target.part import LOOKED_AT, SELECT, Part
 
 SEND_SIZE = 4 * 1024**2  # bytes at once
+OKS = b"+OK\r\n" * 60_000  # more than come at once
+LINE_MOST = 64 * 1024  # bytes
+ARRAYS = (b"*", b"%", b"~", b">")
+ENDLESS = re.compile(rb".\+?\d{9}")  # the head of one, or of none
 REPLY_TIMEOUT = 120.0  # seconds without a byte while replies are due: the connection is taken for dead
 
 
 class Unreadable(Exception):
     """The target does not read what was sent, and closes the connection."""
+
+
+class Broken(Exception):
+    """The connection can't be used any more, another one may do."""
 
 
 class Lane:
@@ -39,6 +51,7 @@ class Lane:
         self.waiting: deque[Part] = deque()
         self.lost = ""  # why it ended
         self.unreadable = ""  # why it would end so again
+        self.fatal: TargetError | None = None  # why no other one will do
         self.db = 0
         self.latency = 0.0
         self.bytes_out: int = before.bytes_out if before is not None else 0
@@ -50,6 +63,7 @@ class Lane:
         self._outbox: deque[Part] = deque()
         self._posted = Signal()
         self._uncounted: deque[Part] = deque()
+        self._astray = ""  # why it may not be in the database that `db` says
 
     def silent_for(self) -> float:
         """Seconds since the oldest part that waits for replies was written."""
@@ -60,6 +74,7 @@ class Lane:
         # Values of a snapshot are many bytes, and no such command.
         journal = any(block.lsns is not None for block in part.batch.blocks)
         part.looked_at = journal and any(command in part.wire for command in LOOKED_AT)
+        part.values = not journal and all(len(b.commands) == b.kinds.get("string") for b in part.batch.blocks)
         if not part.counted:
             self._uncounted.append(part)
         self.waiting.append(part)
@@ -77,10 +92,17 @@ class Lane:
             self.lost = self.lost or "the target closed the connection"
         except* (anyio.BrokenResourceError, OSError):
             self.lost = self.lost or "the connection broke"
+        except* Broken as group:
+            self.lost = str(group.exceptions[0])
         except* Unreadable as group:
             self.lost = self.unreadable = f"the target refused what was sent: {group.exceptions[0]}"
-        except* hiredis.ProtocolError as group:
-            self.lost = f"not RESP: {group.exceptions[0]}"
+        except* (WrongAnswer, Denied) as group:
+            why = group.exceptions[0]
+            assert isinstance(why, (WrongAnswer, Denied))
+            self.fatal, self.lost = wrong_answer(self.node, why), str(why)
+        except* (hiredis.ProtocolError, MemoryError) as group:
+            why_not = Denied(f"speaks no RESP ({group.exceptions[0] or 'no memory for the length it announces'})")
+            self.fatal, self.lost = wrong_answer(self.node, why_not), str(why_not)
         finally:
             self.lost = self.lost or "closed"
             for part in self.waiting:
@@ -118,20 +140,28 @@ class Lane:
             with anyio.move_on_after(REPLY_TIMEOUT):
                 data = tail + await receive(READ_SIZE) if tail else await receive(READ_SIZE)
                 tail = b""
-                if whole and not self._uncounted and not reader.has_data() and not (arrays and self._array_due()):
+                begins = whole and not reader.has_data()  # with a reply
+                if begins and not (self._uncounted or self._astray or (arrays and self._array_due())):
                     arrays = False
                     # Only `+…` and `:…` lines in front of an EXEC's array: count them instead of parsing them.
                     star = data.find(b"*")
                     end = data.rfind(b"\r\n", 0, star if star >= 0 else len(data)) + 2
                     if end < 2 and star < 0 and b"-" not in data and b"$" not in data:
+                        if len(data) > LINE_MOST:
+                            raise Denied("answers a line that has no end")
                         tail = data
                         continue
-                    if end >= 2 and data.find(b"-", 0, end) < 0 and data.find(b"$", 0, end) < 0:
-                        self._successes(data.count(b"\r\n", 0, end))
+                    if end >= 2 and self._lines(data, end):
                         data = data[end:]
                         if star < 0 and b"-" not in data and b"$" not in data:
                             tail = data
                             continue
+                if begins and data[:1] in ARRAYS:
+                    if ENDLESS.match(data):
+                        raise Denied("announces an answer that is longer than any batch")
+                    if b"\r" not in data:
+                        tail = data
+                        continue
                 reader.feed(data)
                 replies = 0
                 while (reply := reader.gets()) is not NEED_MORE:
@@ -147,11 +177,36 @@ class Lane:
     def _array_due(self) -> bool:
         return bool(self.waiting) and self.waiting[0].array_due
 
+    def _lines(self, data: bytes, end: int) -> bool:
+        """Take the replies in data[:end], whole lines, where they are what is due. If not, none is taken, and each of
+        them has to be looked at."""
+        if OKS.startswith(data[:end]):
+            lines = oks = end // 5
+            queued = 0
+        else:
+            lines = data.count(b"\r\n", 0, end)
+            queued, oks = data.count(b"+QUEUED\r\n", 0, end), data.count(b"+OK\r\n", 0, end)
+            if queued + oks + data.count(b":", 0, end) != lines:
+                return False
+        left, queued_due, oks_due = lines, 0, 0
+        for part in self.waiting:
+            count = min(left, part.replies - part.seen)
+            due = part.lines_due(count)
+            if due is None:
+                return False
+            queued_due += due[0]
+            oks_due += due[1]
+            left -= count
+            if not left:
+                break
+        if left or queued != queued_due or oks < oks_due:
+            return False
+        self._successes(lines)
+        return True
+
     def _successes(self, count: int) -> None:
         waiting = self.waiting
         while count:
-            if not waiting:
-                raise hiredis.ProtocolError("a reply to nothing")
             part = waiting[0]
             due = part.replies - part.seen
             if count < due:
@@ -162,24 +217,33 @@ class Lane:
             self._finish()
 
     def _reply(self, reply: object) -> None:
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("ERR Protocol error"):
+        failed = isinstance(reply, hiredis.ReplyError)
+        if failed and str(reply).startswith("ERR Protocol error"):
             raise Unreadable(str(reply))
         if not self.waiting:
-            raise hiredis.ProtocolError("a reply to nothing")
+            if failed:
+                raise Broken(f"the target said {shown(reply)}")
+            raise Denied(f"answered {shown(reply)} to nothing")
         part = self.waiting[0]
-        index = part.seen
-        part.seen += 1
-        if isinstance(reply, hiredis.ReplyError):
-            part.fail(index, str(reply))
-        elif reply == 0 and part.looked_at:
-            part.nothing(index)
-        elif part.layout is not None and part.layout[index] == EXEC:
-            if isinstance(reply, list):
-                part.exec_results(index, reply, hiredis.ReplyError)
-            else:
-                part.fail(index, "EXECABORT the transaction did not run")
+        if self._astray or (part.layout is not None and part.layout[part.seen] == SELECT):
+            self._look_at_database(part, reply, failed)
+        part.take(reply)
         if part.seen == part.replies:
             self._finish()
+            if self._astray and not self.waiting:
+                self.lost = f"the target refused SELECT: {self._astray}"
+                raise Broken(self.lost)
+
+    def _look_at_database(self, part: Part, reply: object, failed: bool) -> None:
+        """A SELECT that is refused for now leaves the connection in the database in which it was: it is given up as
+        soon as all has been answered, and nothing may have been written there."""
+        if part.inside:
+            return
+        mark = part.layout[part.seen] if part.layout is not None else part.seen
+        if mark == SELECT:
+            self._astray = str(reply) if failed else ""
+        elif self._astray and mark >= 0 and not failed:
+            raise Denied(f"took a command in another database than the one it refused to select ({self._astray})")
 
     def _finish(self) -> None:
         part = self.waiting.popleft()

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import hiredis
+
+from df2redis_tui.errors import printable
 from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.target.answers import (
+    LOOK,
+    OF_HEAD,
+    QUEUED,
+    Denied,
+    WrongAnswer,
+    check,
+    results_of,
+    transaction_refused,
+)
 from df2redis_tui.translate.scripts import MOVED_ONTO_ITSELF
 
 # Of these the reply 0 says that there is no such key (or that it had no TTL); of a list moved onto itself, that it is
@@ -14,8 +27,9 @@ LOOKED_AT = (
     *MOVED_ONTO_ITSELF,
 )  # fmt: skip
 
-# Marks in a part's layout, where a reply belongs to no command.
-MULTI, EXTRA, EXEC = -1, -2, -3
+# Marks in a part's layout, where a reply belongs to no command. EXTRA: a checkpoint, a guard.
+MULTI, EXTRA, EXEC, SELECT = -1, -2, -3, -4
+_NAMES = {MULTI: "MULTI", EXTRA: "a checkpoint", EXEC: "EXEC", SELECT: "SELECT"}
 
 
 @dataclass(slots=True, eq=False)
@@ -32,57 +46,144 @@ class Part:
     seen: int = 0
     sent_at: float = 0.0
     failures: dict[int, str] = field(default_factory=dict)
+    unfit: set[int] = field(default_factory=set)  # of those: refused before it ran, whatever its key holds
     looked_at: bool = False  # there are LOOKED_AT commands in it
+    values: bool = False  # of a snapshot, as far as is known all of them SETs
     no_key: list[int] = field(default_factory=list)  # indexes of those that found nothing
     extra_error: str = ""  # of a SELECT or checkpoint that travelled along
     aborted: bool = False  # its transaction did not run
     lost: bool = False  # the connection ended before all replies came
+    _behind: int = 0  # the last EXEC answered
+    _multi: int = -1  # of the transaction that is open or comes next
+    _cause: str = ""  # for which nothing of the open transaction will run
 
     @property
     def finished(self) -> bool:
         return self.seen == self.replies
+
+    @property
+    def simple(self) -> bool:
+        """Whether it is one transaction, and nothing but SELECTs stands outside of it."""
+        layout = self.layout
+        return layout is not None and layout[0] < 0 and layout[-1] == EXEC and layout.count(EXEC) == 1
+
+    def take(self, reply: object) -> None:
+        """The next reply. Raises WrongAnswer, and Denied for what no later try changes."""
+        index, layout = self.seen, self.layout
+        self.seen = index + 1
+        if isinstance(reply, hiredis.ReplyError):
+            self.fail(index, str(reply))
+            return
+        if layout is None:
+            self._result(index, reply)
+            return
+        mark = layout[index]
+        if mark == EXEC:
+            self.exec_results(index, reply)
+        elif index > self._begins():
+            if reply != QUEUED:
+                raise WrongAnswer(f"{self._name(mark)} in a transaction", reply, "`QUEUED`")
+        elif mark >= 0:
+            self._result(mark, reply)
+        elif reply != b"OK" and (mark != EXTRA or type(reply) is not int):
+            raise WrongAnswer(self._name(mark), reply, "`OK`")
+
+    @property
+    def inside(self) -> bool:
+        """Whether the next reply is one of a transaction."""
+        return self.layout is not None and self.seen > self._begins()
+
+    def lines_due(self, count: int) -> tuple[int, int] | None:
+        """Of its next `count` replies, none of which is an error, nil, a text or an array: how many have to be
+        `QUEUED`, how many `OK`; the rest are either `OK` or a number. None: that can't be."""
+        if self.layout is None:
+            return 0, count if self.values else 0
+        end = self.seen + count
+        if end == self.replies or not self.simple:
+            return None
+        queued = max(0, end - max(self.seen, self._begins() + 1))
+        return queued, count - queued
+
+    def _result(self, command: int, reply: object) -> None:
+        check(self.commands[command], reply)
+        if reply == 0 and self.looked_at:
+            self.nothing(command)
+
+    def _begins(self) -> int:
+        """Where the MULTI stands of the transaction that is open or comes next."""
+        layout = self.layout or []
+        if self._multi < self._behind:
+            try:
+                self._multi = layout.index(MULTI, self._behind)
+            except ValueError:
+                self._multi = len(layout)
+        return self._multi
+
+    def _name(self, mark: int) -> str:
+        return "a command" if mark >= 0 else _NAMES[mark]
 
     def fail(self, reply_index: int, error: str) -> None:
         """Note an error reply."""
         if self.layout is None:
             self.failures[reply_index] = error
             return
-        command = self.layout[reply_index]
-        if command >= 0:
-            self.failures[command] = error
-        elif command == EXEC:
-            # The transaction did not run: none of its commands was applied.
-            self.aborted = True
-            i = reply_index - 1
-            while i >= 0 and self.layout[i] != MULTI:
-                if self.layout[i] >= 0:
-                    self.failures.setdefault(self.layout[i], self.extra_error or error)
-                i -= 1
-        else:
-            self.extra_error = error
+        mark = self.layout[reply_index]
+        if mark >= 0:
+            self.failures[mark] = error
+            if reply_index > self._begins():
+                self.unfit.add(mark)
+            return
+        self.extra_error = error
+        if mark != EXEC:
+            self._cause = self._cause or error
+            if denied := transaction_refused(_NAMES[mark], error):
+                raise denied
+            return
+        # The transaction did not run: none of its commands was applied.
+        cause, self._cause = self._cause or error, ""
+        if denied := transaction_refused("EXEC", cause):
+            raise denied
+        self.aborted = True
+        for command in self.layout[self._begins() + 1 : reply_index]:
+            if command >= 0:
+                self.failures.setdefault(command, cause)
+        self._behind = reply_index + 1
 
-    def exec_results(self, reply_index: int, results: list[object], error_type: type) -> None:
+    def exec_results(self, reply_index: int, reply: object) -> None:
         """Note the replies inside an EXEC's array that matter."""
-        first = reply_index - len(results)
-        for i, result in enumerate(results):
-            if isinstance(result, error_type):
-                self.fail(first + i, str(result))
-            elif result == 0 and self.looked_at:
-                self.nothing(first + i)
+        assert self.layout is not None
+        inside = self.layout[self._begins() + 1 : reply_index]
+        if reply is None:
+            self.fail(reply_index, "EXECABORT the transaction did not run")
+            return
+        commands, looked_at, get = self.commands, self.looked_at, OF_HEAD.get
+        for command, result in zip(inside, results_of("EXEC", reply, len(inside)), strict=True):
+            if command >= 0:
+                wire = commands[command]
+                answer = get(wire[4:12], LOOK)
+                if type(result) is not answer and result != answer:
+                    if isinstance(result, hiredis.ReplyError):
+                        self.failures[command] = str(result)
+                        continue
+                    check(wire, result)
+                if looked_at and result == 0:
+                    self.nothing(command)
+            elif isinstance(result, hiredis.ReplyError):
+                # The data was written, the checkpoint was not.
+                raise Denied(f"refuses {_NAMES[command]}: {printable(str(result).encode('utf-8', 'backslashreplace'))}")
+            elif result != b"OK" and type(result) is not int:
+                raise WrongAnswer(f"{_NAMES[command]} in a transaction", result, "`OK` or a number")
+        self._behind = reply_index + 1
 
-    def nothing(self, reply_index: int) -> None:
+    def nothing(self, command: int) -> None:
         """Note the reply 0."""
-        command = reply_index if self.layout is None else self.layout[reply_index]
-        if command >= 0 and self.commands[command].startswith(LOOKED_AT):
+        if self.commands[command].startswith(LOOKED_AT):
             self.no_key.append(command)
 
     @property
     def counted(self) -> bool:
         """Whether no reply outside of its only transaction has to be looked at, so that counting them is enough."""
-        layout = self.layout
-        if not self.looked_at:
-            return True
-        return layout is not None and layout[0] < 0 and layout[-1] == EXEC and layout.count(EXEC) == 1
+        return not self.looked_at or self.simple
 
     @property
     def array_due(self) -> bool:

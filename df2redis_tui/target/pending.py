@@ -35,6 +35,7 @@ class Pending:
     tolerant: bool
     fate: Fate
     error: str
+    unfit: bool = False  # it was refused before it could run: what its keys hold is not the reason
 
     def args(self) -> list[bytes]:
         return decode_command(self.command)
@@ -100,14 +101,15 @@ def to_blocks(pending: Iterable[Pending]) -> list[Block]:
 def review(blocks: list[Block], parts: list[Part]) -> list[Pending]:
     """Every command of the blocks in order with its fate: `failed` (error says why), `unknown` or `applied`."""
     # A part's commands are the batch's own objects in the batch's order: walk them side by side.
-    queues = [(deque(enumerate(p.commands)), p.failures, p.unconfirmed() if p.lost else range(0)) for p in parts]
+    queues = [(deque(enumerate(p.commands)), p, p.unconfirmed() if p.lost else range(0)) for p in parts]
     fates = list(commands_of(blocks))
     for pending in fates:
-        for queue, failures, unknown in queues:
+        for queue, part, unknown in queues:
             if queue and queue[0][1] is pending.command:
                 index, _ = queue.popleft()
-                if index in failures:
-                    pending.fate, pending.error = Fate.FAILED, failures[index]
+                if index in part.failures:
+                    pending.fate, pending.error = Fate.FAILED, part.failures[index]
+                    pending.unfit = index in part.unfit
                 elif index in unknown:
                     pending.fate = Fate.UNKNOWN
                 else:
@@ -146,7 +148,8 @@ def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
     Where they can't be applied twice, where the earlier one may have emptied a container that the later one filled
     again, or is of several keys and would carry on what it should not see, the keys are in doubt and returned; and
     with them all keys of later commands that touch such a key, or one of a command that was refused for good.
-    One that was refused for good may have been so because an earlier one was missing: it too is due again.
+    One that was refused for good may have been so because an earlier one was missing: it too is due again, unless it
+    was refused before it could run.
     """
     behind: dict[tuple[int, bytes], list[Pending]] = {}
     wrong: set[tuple[int, bytes]] = set()
@@ -170,7 +173,7 @@ def mark_overtaken(fates: Iterable[Pending]) -> list[Overtaken]:
             continue
         hit = [key for key in names if (db, key) in behind]
         earlier = [e for key in hit for e in behind[(db, key)]]
-        if not hit:
+        if not hit or (for_good and pending.unfit):
             if for_good and not pending.tolerant:
                 wrong.update((db, key) for key in names)
         elif for_good:

@@ -24,16 +24,25 @@ _RETRY = frozenset(
 NOT_YET = _RETRY | {"MOVED", "ASK"}  # refused here and now, and to be sent again
 _FATAL = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 
-# The server keeps refusing these until somebody frees memory, fixes its disk, or makes it a master.
-STUCK = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY", "MASTERDOWN"})
+# The server keeps refusing these until somebody frees memory, fixes its disk, or makes it a master. An EXECABORT for
+# which no command of the transaction gives a reason is nothing that a server of its own accord ends.
+STUCK = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY", "MASTERDOWN", "EXECABORT"})
 
 # Said by a server that is no master any more: its name may stand for another one by now.
 DEMOTED = frozenset({"READONLY", "MASTERDOWN", "LOADING"})
 
 
+_DISCARDED = "EXECABORT Transaction discarded because of: "  # and what EXEC itself was refused with
+
+
+def cause_of(error: str) -> str:
+    """What a transaction was discarded for, where the error says it."""
+    return error.removeprefix(_DISCARDED)
+
+
 def code_of(error: str) -> str:
     """The word an error begins with."""
-    return error.split(" ", 1)[0]
+    return cause_of(error).split(" ", 1)[0]
 
 
 def verdict(error: str) -> Verdict:

@@ -10,7 +10,7 @@ from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.streams import PeerLost, RespConnection, encode
 from df2redis_tui.target.lane import Lane
-from df2redis_tui.target.part import EXEC, EXTRA, MULTI, Part
+from df2redis_tui.target.part import EXEC, EXTRA, MULTI, SELECT, Part
 from df2redis_tui.target.pending import Fate, Overtaken, Pending
 
 MULTI_WIRE = encode("MULTI")
@@ -57,6 +57,10 @@ class Ledger(Protocol):
 
     def guard_read(self, slot: int) -> bytes:
         """Cluster: the command that reads this slot's guard."""
+        ...
+
+    def is_guard(self, value: bytes) -> bool:
+        """Cluster: whether this has the form of a guard."""
         ...
 
     def guarded(self, reply: object) -> int:
@@ -133,10 +137,11 @@ def whole_part(
     def select(db: int) -> None:
         if db != lane.db:
             wires.append(select_wire(db))
-            layout.append(EXTRA)
+            layout.append(SELECT)
             lane.db = db
 
-    transaction = bool(checkpoint) and any(block.commands for block in blocks)
+    counts = bool(checkpoint) and any(block.commands for block in blocks)
+    transaction = counts or len(checkpoint) > 1
     if checkpoint:
         select(base_db)
     if transaction:
@@ -153,10 +158,11 @@ def whole_part(
         select(base_db)
         wires += checkpoint
         layout += [EXTRA] * len(checkpoint)
-    if transaction:
+    if counts:
         assert ledger is not None
         wires.append(ledger.counting)
         layout.append(EXTRA)
+    if transaction:
         wires.append(EXEC_WIRE)
         layout.append(EXEC)
     if not wires:

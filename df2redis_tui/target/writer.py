@@ -1,4 +1,54 @@
-"""The writer of one FLOW: lanes to the target's nodes, batches in flight, and repair without loss or reordering."""
+"""The writer of one FLOW: lanes to the target's nodes, batches in flight, and repair without loss or reordering.
+
+Theory of operation. To every node there is one ordered connection, a lane. `dispatch` encodes a batch into one part for
+each node concerned and posts them; a lane writes its parts in order without waiting for replies, and matches the
+replies in order. A batch is complete when the last reply of its last part is there. Confirmations leave in order, from
+the head of what is in flight: a batch that is complete waits for those in front of it.
+
+*Trouble* is any of these: a lane ended (closed, broken, no byte for `REPLY_TIMEOUT`, 120 s, while replies are due, or
+something that is not RESP); a command got an error; a part had no lane to go to; no node takes a command's slot. From
+then on `ready` lets no new batch through, and only the repair confirms what is in flight; until then that stays, with
+its blocks. Writers of other FLOWs go on: nothing of theirs depends on it.
+
+*Repair* is one task's work, step by step:
+
+1. Wait until the lanes that live have no replies due. So each command in flight has one fate of three: applied; failed,
+   with the target's error; or unknown, because its lane ended first. In a transaction all depends on EXEC's answer:
+   until that has come, its commands are unknown, and if it did not run, all of them failed.
+2. Connect what is missing, with pauses of 0.1 to 5 s, for as long as it takes (unless reconnecting is off); on a
+   cluster the topology is learnt anew in between. A new connection is prepared first: with exactly-once, the lease is
+   checked and the target ends the FLOW's older connections on that node (if the user may do that; a warning says if
+   not). Behind that nothing arrives late that an old one still had in its buffers, so what the target says from here on
+   is final.
+3. Ask the target about the unknown ones, of all batches before anything is sent again: a newer checkpoint would hide
+   what an older one says. What it has recorded is applied (by checkpoint or guard: see `replication.checkpoint`); the
+   rest is not, or may be applied twice without harm. Without a ledger (`--no-exactly-once`) nobody can be asked, and
+   all of it is sent again.
+4. On one server, compare the number of transactions that ran with those that were sent. If more are missing than were
+   answered with a refusal or are still unknown, the target has lost what it had confirmed, and the run ends with a
+   TargetError.
+5. Put right what ran in front of an earlier command of its key that failed (`mark_overtaken`): a command that replaces
+   the key makes the earlier one void; one that may be repeated is due again, behind it; where it must not be applied
+   twice, or the earlier one may have emptied what it filled again, the key is in doubt and is read again from the
+   source. A command that was refused for good because of a missing earlier one is due again too.
+6. Batch by batch, in order, send what is due until nothing is: each sending has a new number (`Batch.seq`), its replies
+   are waited for and looked at in the same way, and a lane that ends meanwhile sends it back through steps 2, 3 and 5.
+   If the target refused for now (OOM, BUSY, LOADING, CLUSTERDOWN ...), and before every sending but the first, there is
+   a pause of 20 ms to 2 s; after any error the topology is learnt anew. Commands of a slot that moves (ASK, TRYAGAIN)
+   are sent one record at a time, all of the slot, so that none overtakes another. Then the batch is confirmed, and the
+   next one's turn comes.
+7. Let batches through again.
+
+A batch that is sent again in front of one that ran already writes no checkpoint that goes back behind it: it takes over
+that one's position (`_carry_positions`).
+
+*What ends it otherwise.* A command that is refused for good is the FLOW's matter (`WriterEvents.refused`): its key is
+read again from the source where that helps, else the policy decides; `skip` notes it and goes on, `stop` raises
+NotCopied. NOAUTH, NOPERM and a database that does not exist raise TargetError at once; OOM, READONLY and other states
+that an operator has to end do so when they have lasted for `STUCK_PATIENCE`, 60 s. A request that the target can't even
+read (larger than its proto-max-bulk-len) raises TargetError as well. The connections to a single server that answers as
+a replica, or loads, are given up: its name may stand for another one by now.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +66,7 @@ from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import PeerLost, RespConnection
+from df2redis_tui.target.answers import name_of_command
 from df2redis_tui.target.lane import Lane
 from df2redis_tui.target.part import Part
 from df2redis_tui.target.patience import Patience
@@ -168,7 +219,7 @@ class Writer:
 
     def _on_part(self, part: Part) -> None:
         part.batch.waiting_parts -= 1
-        if part.failures:
+        if part.failures or part.extra_error:
             self._troubled()
         if not self._well.is_set():
             self._progress.set()
@@ -207,6 +258,8 @@ class Writer:
 
     async def _run_lane(self, lane: Lane) -> None:
         await lane.run()
+        if lane.fatal is not None:
+            raise lane.fatal
         if lane.unreadable:
             raise TargetError(
                 f"target {lane.node}: {lane.unreadable}; a value is larger than its proto-max-bulk-len: raise that, or "
@@ -289,7 +342,7 @@ class Writer:
         for batch, fates in work:
             await self._settle_unknown(batch, [p for p in fates if p.fate is not Fate.APPLIED])
         did_not_run = sum(
-            any(part.aborted for part in parts) or any(p.fate is Fate.UNKNOWN for p in fates)
+            any(part.aborted and part.commands for part in parts) or any(p.fate is Fate.UNKNOWN for p in fates)
             for (_, parts), (_, fates) in zip(self._in_flight, work, strict=True)
         )
         if await self._missing() > did_not_run:
@@ -302,6 +355,8 @@ class Writer:
         self._carry_positions(due)
         for batch, todo in due:
             await self._complete(batch, todo)
+            if todo:
+                self._patience.renew()  # it takes writes
             self._look_at(*self._in_flight.popleft())
             self._events.confirmed(batch)
             self.status = ""
@@ -372,7 +427,8 @@ class Writer:
         for pending in todo:
             meaning = verdict(pending.error) if pending.fate is Fate.FAILED else Verdict.RETRY
             if meaning is Verdict.FATAL:
-                raise TargetError(f"target refused a write: {printable(pending.error.encode())}")
+                name = printable(name_of_command(pending.command), 40)
+                raise TargetError(f"target refused {name}: {printable(pending.error.encode())}")
             if meaning is Verdict.REFUSED:
                 self._events.refused(pending, batch)
             else:
@@ -382,7 +438,9 @@ class Writer:
     async def _wait_out(self, batch: Batch, todo: list[Pending], backoff: Backoff) -> None:
         """Say what happened, wait, and learn the topology anew where that may help."""
         errors = [p.error for p in todo if p.fate is Fate.FAILED]
-        reason = printable(errors[0].encode()) if errors else "connection lost, sent again"
+        # A transaction's commands share the fate of the one for which nothing of it ran.
+        first = next((error for error in errors if code_of(error) != "EXECABORT"), errors[0] if errors else "")
+        reason = printable(first.encode()) if errors else "connection lost, sent again"
         meanings = {verdict(error) for error in errors}
         self._events.retrying(batch, len(todo), reason)
         batch.retries += 1
@@ -390,7 +448,7 @@ class Writer:
         if meanings & {Verdict.MOVED, Verdict.ASK}:
             self._events.redirected(sum(verdict(e) in (Verdict.MOVED, Verdict.ASK) for e in errors))
         if errors:
-            self._patience.refused(code_of(errors[0]), reason, self._router.nodes)
+            self._patience.refused(code_of(first), reason, self._router.nodes)
         if backoff.attempt or Verdict.RETRY in meanings:
             delay = backoff.next()
             self.status = f"the target refuses for now ({reason}), again in {delay:.1f} s"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 
 from df2redis_tui.errors import EXIT_INTERRUPTED, EXIT_UNCONFIRMED, Df2RedisError
+from df2redis_tui.masking import masked
 from df2redis_tui.settings import Settings
+from df2redis_tui.telemetry.format import plural
+from df2redis_tui.telemetry.logs import log_losses
 from df2redis_tui.telemetry.report import Report
 from df2redis_tui.telemetry.snapshot import EngineSnapshot
 from df2redis_tui.telemetry.verdict import left_behind
@@ -33,10 +38,8 @@ def close_run(
     *,
     color: bool = False,
 ) -> int:
-    """Print the report by `say`, write `settings.summary`; returns the exit code.
-
-    Raises Df2RedisError when the summary can't be written after a run that went well.
-    """
+    """Print the report by `say`, write `settings.summary`; returns the exit code, which is the copy's: files that could
+    not be written are warned of."""
     code = exit_code(snap, stopped_by)
     if snap.exit_code is None:
         snap = dataclasses.replace(snap, outcome=left_behind(snap.outcome.confirmed))
@@ -49,8 +52,15 @@ def close_run(
             report.write_summary(settings.summary)
         except Df2RedisError as error:
             log.error(str(error))
-            if code == 0:
-                raise
-            if say is not None:
-                say(str(error))
+            warn(str(error))
+    lost = log_losses()
+    if lost:
+        warn(f"{plural(lost, 'line')} of the log could not be written")
     return code
+
+
+def warn(text: str) -> None:
+    """Say it on stderr, if that is still there."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"df2redis-tui: warning: {masked(text)}\n")
+        sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Final, Literal
 
-from df2redis_tui.errors import NotCopied, printable
+from df2redis_tui.errors import ConfigError, NotCopied, printable
+from df2redis_tui.files import make_private, open_state
+from df2redis_tui.masking import masked
 from df2redis_tui.telemetry.logs import get_logger
 from df2redis_tui.translate.refusals import Refusal
 
@@ -39,6 +42,8 @@ class DeadLetters:
     ) -> None:
         self.path = path
         self.count = 0
+        self.unrecorded = 0  # of these, that are not in the file
+        self.why_unrecorded = ""
         self._policy = policy
         self._value_limit = value_limit
         self._remember = remember
@@ -46,7 +51,7 @@ class DeadLetters:
         self._descriptor: int | None = None
 
     def refuse(self, refusal: Refusal) -> None:
-        """Raise NotCopied (policy `stop`, or the letter can't be written), or append one letter."""
+        """Raise NotCopied (policy `stop`), or append one letter; what can't be written is counted, its key logged."""
         if self._policy == "stop":
             raise NotCopied(
                 f"{_described(refusal)} can't be copied: {refusal.reason}; {_GONE[refusal.on_target]}"
@@ -55,12 +60,14 @@ class DeadLetters:
         try:
             self._append(self._letter(refusal))
         except OSError as error:
-            raise NotCopied(
+            self.unrecorded += 1
+            self.why_unrecorded = error.strerror or str(error)
+            _log.error(
                 f"{_described(refusal)} can't be copied ({refusal.reason}), "
-                f"nor recorded in {self.path}: {error.strerror}"
-            ) from None
+                f"nor recorded in {self.path}: {self.why_unrecorded}"
+            )
         self.count += 1
-        if refusal.on_target != "incomplete":
+        if refusal.of_key and refusal.on_target != "incomplete":
             self._refused[_digest(refusal.db, refusal.key)] = None
         if len(self._refused) > self._remember:
             self._refused.popitem(last=False)
@@ -84,6 +91,16 @@ class DeadLetters:
     def refused(self, db: int, key: bytes) -> bool:
         return bool(self._refused) and _digest(db, key) in self._refused
 
+    def check(self) -> None:
+        """Raise ConfigError where letters of the policy `skip` could not be written. Makes nothing."""
+        if self._policy == "skip" and os.path.lexists(self.path):
+            try:
+                os.close(open_state(self.path, os.O_RDWR | os.O_APPEND, device=True))
+            except OSError as error:
+                raise ConfigError(
+                    f"--state-dir: the dead letters {self.path} can't be used: {error.strerror}"
+                ) from None
+
     def close(self) -> None:
         """Close the file, after its content is on the disk. May be called twice."""
         descriptor, self._descriptor = self._descriptor, None
@@ -92,8 +109,13 @@ class DeadLetters:
         try:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.fsync(descriptor)
+        except OSError as error:  # letters that the system had taken, and the disk has not
+            self.unrecorded = self.unrecorded or 1
+            self.why_unrecorded = error.strerror or str(error)
+            _log.error(f"the dead letters {self.path} may be incomplete: {self.why_unrecorded}")
         finally:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def _letter(self, refusal: Refusal) -> bytes:
         value = refusal.payload[: self._value_limit]
@@ -103,7 +125,7 @@ class DeadLetters:
             "key": printable(refusal.key),
             "key_base64": base64.b64encode(refusal.key).decode(),
             "type": refusal.type,
-            "reason": refusal.reason,
+            "reason": masked(refusal.reason),
             "flow": refusal.flow,
             "lsn": refusal.lsn,
             "on_target": refusal.on_target,
@@ -127,8 +149,8 @@ class DeadLetters:
             raise
 
     def _open(self) -> int:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        make_private(self.path.parent)
+        descriptor = open_state(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, device=True)
         self._descriptor = descriptor
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):
@@ -143,6 +165,8 @@ class DeadLetters:
 def _described(refusal: Refusal) -> str:
     where = f", FLOW {refusal.flow}" if refusal.flow >= 0 else ""
     at = f", LSN {refusal.lsn}" if refusal.lsn is not None else ""
+    if not refusal.of_key:
+        return f"the command {refusal.type} of the source's journal (db {refusal.db}{where}{at})"
     return f"the key {printable(refusal.key)!r} (db {refusal.db}, {refusal.type}{where}{at})"
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
+from df2redis_tui.masking import masked
 from df2redis_tui.telemetry.glyphs import UNICODE, Glyphs
 
 NOTHING = "--"
@@ -126,7 +127,8 @@ def clock(at: float, millis: bool = False) -> str:
 
 
 def clean(text: str) -> str:
-    """Text from a server or a key: without control, format or surrogate characters, on one line."""
+    """Text from a server or a key: without passwords, control, format or surrogate characters, on one line."""
+    text = masked(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else "?" if unicodedata.category(c) in ("Cc", "Cs", "Co") else "" for c in text)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
+from df2redis_tui.masking import masked_values
 from df2redis_tui.telemetry.snapshot import EngineSnapshot
 
 MOST: Final = 50  # flushes, and events, of one line: the newest; a gap in `seq` tells of more
@@ -30,7 +31,7 @@ class JsonLines:
     def __call__(self, snap: EngineSnapshot) -> str:
         batches, self._batch = _newer(snap.batches, self._batch)
         events, self._event = _newer(snap.events, self._event)
-        return json.dumps(dataclasses.replace(snap, batches=batches, events=events).as_json())
+        return json.dumps(masked_values(dataclasses.replace(snap, batches=batches, events=events).as_json()))
 
 
 def _newer(records: Sequence[Record], seen: int) -> tuple[tuple[Record, ...], int]:

@@ -16,6 +16,7 @@ import logging.handlers
 import os
 import queue
 import re
+import stat
 import traceback
 from collections import deque
 from collections.abc import Mapping
@@ -25,20 +26,17 @@ from pathlib import Path
 from typing import Final, Literal
 
 from df2redis_tui.errors import ConfigError
-from df2redis_tui.settings import Secret
+from df2redis_tui.files import make_private, open_output
+from df2redis_tui.masking import masked, masked_values
 
 LOG_FILE: Final = "replicate.log"
 _ROTATE_BYTES: Final = 50 * 1024 * 1024
 _ROTATED: Final = 5
 _QUEUE_RECORDS: Final = 20_000
 _RECENT: Final = 200
-_SHORTEST_SECRET: Final = 3  # masking shorter ones would blacken ordinary text
-_MASK: Final = "***"
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s\"'<>]*:[^\s\"'<>]*@")
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 _PACKAGE: Final = "df2redis_tui"
 
-_secrets: set[str] = set()
 _Records = queue.SimpleQueue[logging.LogRecord | None]
 
 
@@ -99,27 +97,12 @@ def get_logger(name: str, **fields: object) -> BoundLogger:
     return BoundLogger(logging.getLogger(name), fields)
 
 
-def register_secret(secret: Secret | None) -> None:
-    """Mask this text wherever it may turn up in the log."""
-    if secret is not None and len(secret.reveal()) >= _SHORTEST_SECRET:
-        text = secret.reveal()
-        _secrets.update({text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]})
-
-
-def masked(text: str) -> str:
-    """`text` without registered secrets and without the credentials of any URL."""
-    for secret in sorted(_secrets, key=len, reverse=True):
-        if secret in text:
-            text = text.replace(secret, _MASK)
-    return _CREDENTIALS.sub(_MASK + "@", text) if "@" in text else text
-
-
 def setup_logging(log_dir: Path, fmt: Literal["text", "json"] = "text", level: int = logging.INFO) -> Path:
     """Start logging to `log_dir/replicate.log` (0600; a new directory 0700; 50 MiB × 5). ConfigError if it can't."""
     stop_logging()
     path = log_dir / LOG_FILE
     try:
-        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(log_dir)
         file = _PrivateFile(path)
     except OSError as error:
         raise ConfigError(f"log-dir: {path} can't be written: {error.strerror}") from None
@@ -208,6 +191,7 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
 
     def __init__(self, path: Path) -> None:
         self.failed = 0
+        self._regular = True  # a FIFO or a device stays what it is
         super().__init__(path, maxBytes=_ROTATE_BYTES, backupCount=_ROTATED, encoding="utf-8", errors="replace")
         self._characters = path.stat().st_size
 
@@ -215,7 +199,7 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
         # Instead of the inherited one, which formats every record twice to find out whether it still fits.
         try:
             line = self.format(record) + "\n"
-            if self._characters + len(line) > self.maxBytes:
+            if self._characters + len(line) > self.maxBytes and self._regular:
                 self.doRollover()
                 self._characters = 0
             if self.stream is None:  # a rotation that failed left none
@@ -227,8 +211,8 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
             self.handleError(record)
 
     def _open(self) -> io.TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.fchmod(descriptor, 0o600)
+        descriptor = open_output(Path(self.baseFilename))
+        self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         return open(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -276,7 +260,8 @@ class _JsonLines(logging.Formatter):
             line[f"{key}_" if key in line else key] = value
         if record.exc_text:
             line["traceback"] = record.exc_text
-        return masked(json.dumps(line, ensure_ascii=False, default=str))
+        text: str = json.dumps(masked_values(line), ensure_ascii=False, default=lambda value: masked(str(value)))
+        return text
 
 
 @dataclass(slots=True)

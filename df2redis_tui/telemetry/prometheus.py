@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import socket
+import socketserver
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
+from http.server import ThreadingHTTPServer
+from typing import Any
 
-from prometheus_client import start_http_server
+from prometheus_client import MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from df2redis_tui.errors import ConfigError
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, FlowSnapshot, Health, Phase
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_MOST = 16
+PATIENCE = 5.0  # seconds that a client may say nothing, or take nothing
+PAUSE = 0.1  # seconds before a connection that can't be accepted is tried again
 
 _HEALTH = {Health.HEALTHY: 0, Health.WARNING: 1, Health.CRITICAL: 2}
 
@@ -69,12 +84,64 @@ class SnapshotCollector(Collector):
             yield counter
 
 
+class _Handler(MetricsHandler):
+    timeout = PATIENCE
+    server_version, sys_version = "df2redis-tui", ""
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, and few of them: a new one ends the oldest, which may be idle."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128  # a connection that finds no place there comes again after a second
+
+    def __init__(self, address: tuple[str, int], family: socket.AddressFamily, handler: type[MetricsHandler]) -> None:
+        self.address_family = family
+        self._open: dict[socket.socket, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # the inherited one asks the name service for this host's name
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(PAUSE)  # without file descriptors the same connection is announced again and again
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            while len(self._open) >= CONNECTIONS_MOST:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread sees that and closes it
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exc_info()[1]
+        level = logging.DEBUG if isinstance(error, OSError) else logging.WARNING
+        log.log(level, "a scrape of the metrics failed: %s", type(error).__name__, exc_info=level > logging.DEBUG)
+
+
 def serve_metrics(address: str, look: Callable[[], EngineSnapshot]) -> None:
-    """Serve /metrics on host:port from a daemon thread. Raises ConfigError when the port can't be had."""
+    """Serve /metrics on host:port from daemon threads. Raises ConfigError when the port can't be had."""
     host, _, port = address.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SnapshotCollector(look))
     try:
-        start_http_server(int(port), addr=host.strip("[]") or "127.0.0.1", registry=registry)
+        where = (host.strip("[]") or "127.0.0.1", int(port))
+        family, _, _, _, bound = socket.getaddrinfo(*where, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        server = _Server((str(bound[0]), int(bound[1])), family, _Handler.factory(registry))
     except OSError as error:
         raise ConfigError(f"--metrics {address}: {error.strerror or error}") from None
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

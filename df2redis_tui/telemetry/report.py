@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Final
 
 from df2redis_tui import __version__
 from df2redis_tui.errors import Df2RedisError
+from df2redis_tui.files import write_output
+from df2redis_tui.masking import masked_values
 from df2redis_tui.telemetry.format import clean, count, duration, rate, size
 from df2redis_tui.telemetry.snapshot import EngineSnapshot, Outcome, Phase, Verdict
 
@@ -244,19 +244,13 @@ class Report:
         }
 
     def write_summary(self, path: Path) -> None:
-        """Replace `path` by the JSON at once (0600), or leave it as it was and raise Df2RedisError."""
-        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n"
-        temporary = ""
+        """Replace `path` by the JSON at once (0600), or leave it as it was and raise Df2RedisError.
+
+        What is there and no regular file (/dev/stdout, a FIFO) is written to."""
+        text = json.dumps(masked_values(self.as_json()), indent=2, ensure_ascii=False) + "\n"
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
-            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            write_output(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
             raise Df2RedisError(f"the summary {path} can't be written: {error.strerror}") from None
 
     def _rows(self) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from df2redis_tui.masking import masked
 from df2redis_tui.telemetry.snapshot import BatchRecord, EventRecord
 
 _STEP = math.log(1.12)
@@ -98,7 +99,7 @@ class FlowStats:
 
 
 class Records:
-    """The newest batches and events, bounded."""
+    """The newest batches and events, bounded, without a password in their texts."""
 
     def __init__(self, batches: int = 500, events: int = 300) -> None:
         self.batches: deque[BatchRecord] = deque(maxlen=batches)
@@ -111,9 +112,9 @@ class Records:
     ) -> None:
         self._batch_seq += 1
         self.batches.append(
-            BatchRecord(self._batch_seq, time.time(), flow, number, entries, size, nodes, ms, result, failed)
+            BatchRecord(self._batch_seq, time.time(), flow, number, entries, size, nodes, ms, masked(result), failed)
         )
 
     def event(self, level: str, kind: str, text: str, flow: int | None = None) -> None:
         self._event_seq += 1
-        self.events.append(EventRecord(self._event_seq, time.time(), level, kind, flow, text))
+        self.events.append(EventRecord(self._event_seq, time.time(), level, kind, flow, masked(text)))

@@ -36,6 +36,8 @@ class Ending:
     as_asked: bool = False  # it came to what --until or --mode asked for
     dead_letters: int = 0
     dead_letter_file: str = ""
+    unrecorded: int = 0  # of them, that are not in that file
+    why_unrecorded: str = ""
     spares: bool = False  # --on-existing skip, and there was something
     full_sync_begun: bool = False  # by this run: checkpoints of earlier ones are gone
     checkpoints: bool = True  # --exactly-once
@@ -72,7 +74,13 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
     if end.dead_letters:
         text = f"{end.dead_letters:,} of the keys or commands could not be copied"
         known = _joined(left_out, doubtful) if doubtful else left_out
-        return Outcome(Verdict.INCOMPLETE, text, known, f"they are listed in {end.dead_letter_file}", confirmed)
+        where = f"they are listed in {end.dead_letter_file}"
+        if end.unrecorded:
+            text += f", {end.unrecorded:,} of which are in no dead letter ({end.why_unrecorded})"
+            where = (
+                f"the log names those that are not in {end.dead_letter_file}; the next run begins the full sync again"
+            )
+        return Outcome(Verdict.INCOMPLETE, text, known, where, confirmed)
     if doubtful:
         return Outcome(Verdict.INCOMPLETE, doubtful, _joined(left_out, f"not known: {doubtful}"), COMPARE, confirmed)
     text = f"everything was copied but {SPARED}" if end.spares else "everything was copied"
@@ -125,7 +133,10 @@ def _next(confirmed: Confirmed, end: Ending) -> str:
 
 
 def _left_out(end: Ending) -> str:
-    letters = f"{end.dead_letters:,} in {end.dead_letter_file}" if end.dead_letters else ""
+    recorded = end.dead_letters - end.unrecorded
+    letters = f"{recorded:,} in {end.dead_letter_file}" if recorded else ""
+    if end.unrecorded:
+        letters = _joined(letters, f"{end.unrecorded:,} that could not be recorded ({end.why_unrecorded})")
     return _joined(letters, SPARED) if end.spares else letters
 
 

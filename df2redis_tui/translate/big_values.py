@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final, cast
 
 from df2redis_tui.dragonfly import records
-from df2redis_tui.dragonfly.rdb.values import StreamId, decode_stream_meta, decode_stream_node
+from df2redis_tui.dragonfly.rdb.values import StreamId, decode_stream_node
 from df2redis_tui.dragonfly.records import StreamMeta, StreamNode, ValueStart
 from df2redis_tui.translate import streams
 from df2redis_tui.translate.payload import payload
 from df2redis_tui.translate.resp import command
+from df2redis_tui.translate.stream_groups import StreamInfo
 from df2redis_tui.translate.values import (
     JSON_TYPES,
     NO_FIELD_TTL,
@@ -159,19 +161,16 @@ class BigValue:
             self.started = True
             yield command(b"RESTORE", self.key, b"0", payload(rdb_type, raw), b"REPLACE", b"ABSTTL")
             return
-        info = decode_stream_meta(meta)
-        pending = {(entry.ms, entry.seq) for group in info.groups for entry in group.pending}
-        self.lost = len(pending) - self._present(pending)
-        yield from streams.info_commands(self.key, info, self._caps)
+        yield from streams.info_commands(self.key, StreamInfo(meta), self._caps, self._claimed)
 
-    def _present(self, wanted: set[StreamId]) -> int:
-        """How many of these ids the stream has; those behind the known ids are taken for present up to the last."""
+    def _claimed(self, wanted: StreamId) -> None:
+        """Whether the stream has this entry; behind the known ids they are taken for present up to the last."""
         ids = self._ids
-        known = {entry for entry in zip(ids[::2], ids[1::2], strict=True) if entry in wanted}
-        if len(ids) < IDS_KNOWN_MOST:
-            return len(known)
-        border = (ids[-2], ids[-1])
-        return len(known) + sum(border < entry <= self._last_id for entry in wanted)
+        at = bisect_left(range(0, len(ids), 2), wanted, key=lambda i: (ids[i], ids[i + 1]))
+        if 2 * at < len(ids):
+            self.lost += (ids[2 * at], ids[2 * at + 1]) != wanted
+        elif len(ids) < IDS_KNOWN_MOST or wanted > self._last_id:
+            self.lost += 1
 
 
 def chunked(name: bytes, key: bytes, flat: Sequence[bytes], width: int) -> Iterator[bytes]:

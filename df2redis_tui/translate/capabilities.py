@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from df2redis_tui.dragonfly import records
@@ -41,6 +41,7 @@ class Capabilities:
     hash_ttl_type: bool  # RESTORE takes Valkey's type 22 (hash with field TTLs)
     hsetex: bool  # HSETEX in Redis' form: Redis >= 8.0, Valkey >= 9
     bulk_limit: int = BULK_LIMIT  # bytes of the largest argument, and of the largest string (proto-max-bulk-len)
+    commands: Mapping[bytes, str] = field(default_factory=dict, hash=False)  # `data_commands.judged`, {} = not told
 
     @property
     def json(self) -> bool:
@@ -98,7 +99,14 @@ def lowest(nodes: Sequence[Capabilities]) -> Capabilities:
         hash_ttl_type=all(caps.hash_ttl_type for caps in nodes),
         hsetex=all(caps.hsetex for caps in nodes),
         bulk_limit=min(caps.bulk_limit for caps in nodes),
+        commands=_common([caps.commands for caps in nodes]),
     )
+
+
+def _common(told: Sequence[Mapping[bytes, str]]) -> dict[bytes, str]:
+    """What all nodes know; one that speaks against a command is enough."""
+    names = set(told[0]).intersection(*told[1:])
+    return {name: next((of[name] for of in told if of[name]), "") for name in names}
 
 
 def unsupported(caps: Capabilities) -> str | None:

@@ -10,13 +10,23 @@ from typing import Final
 from df2redis_tui.dragonfly.records import OP_COMMAND, OP_EXEC, OP_EXPIRED, OP_LARGE, OP_MULTI, OP_PING, Entry
 from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block, Item
-from df2redis_tui.translate.capabilities import Capabilities
+from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities
+from df2redis_tui.translate.data_commands import (
+    GLOBAL,
+    IGNORED,
+    IGNORED_FAMILY,
+    UNKNOWN,
+    UNSAID,
+    VERBATIM,
+    named,
+)
 from df2redis_tui.translate.databases import DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
-from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, slot_of
+from df2redis_tui.translate.keys import SLOT_OBJECTS, keys_of, number, slot_of
 from df2redis_tui.translate.large import write_large
 from df2redis_tui.translate.numeric_arguments import NUMBERS
 from df2redis_tui.translate.old_keys import OldKeys
+from df2redis_tui.translate.own_keys import BESIDE, NONE, WHY, OwnKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import RefusalPort
@@ -28,30 +38,7 @@ from df2redis_tui.translate.values import MemberTtl
 BLOCK_BYTES: Final = 512 * 1024
 BLOCK_COMMANDS: Final = 4096
 
-# Single-key commands that go out as they came. The value says whether a second application changes the result.
-VERBATIM: Final[Mapping[bytes, bool]] = {
-    **dict.fromkeys(
-        (b"HSET", b"HMSET", b"HDEL", b"SADD", b"SREM", b"ZREM", b"SETBIT", b"SETRANGE", b"XDEL", b"XACK"),
-        False,
-    ),
-    **dict.fromkeys(
-        (
-            b"SETNX", b"APPEND", b"INCR", b"INCRBY", b"DECR", b"DECRBY", b"LPUSH", b"RPUSH", b"LPUSHX",
-            b"RPUSHX", b"LPOP", b"RPOP", b"LSET", b"LREM", b"LTRIM", b"LINSERT", b"HSETNX", b"HINCRBY",
-            b"ZINCRBY", b"ZREMRANGEBYRANK", b"ZREMRANGEBYSCORE", b"ZREMRANGEBYLEX", b"ZPOPMIN", b"ZPOPMAX",
-        ),
-        True,
-    ),
-}  # fmt: skip
-
-# Journalled without an effect on data, or of no meaning for a target (§4.4, §4.7).
-IGNORED: Final = frozenset({
-    b"PING", b"EXEC", b"MULTI", b"SHRINK", b"SCRIPT", b"FUNCTION", b"STICK", b"PFCOUNT", b"ZINTER", b"ZUNION", b"ZDIFF",
-    b"SINTER", b"SUNION", b"SDIFF", b"SORT_RO", b"GEORADIUS_RO", b"GEORADIUSBYMEMBER_RO", b"TOUCH", b"GET", b"MGET",
-    b"PUBLISH", b"SPUBLISH", b"SELECT",
-})  # fmt: skip
 _COMMANDS: Final = (OP_COMMAND, OP_MULTI, OP_EXPIRED)
-GLOBAL: Final = frozenset({b"FLUSHALL", b"FLUSHDB", b"DFLYCLUSTER"})
 
 Rewrite = Callable[[Rewriter, Args], None]
 _OF_ONE: Final[Mapping[bytes, Rewrite]] = {
@@ -61,6 +48,8 @@ _OF_MANY: Final[Mapping[bytes, Rewrite]] = {
     **strings.TABLE_OF_MANY, **keyspace.TABLE_OF_MANY, **stores.TABLE_OF_MANY, **streams.TABLE_OF_MANY,
     **modules.TABLE_OF_MANY,
 }  # fmt: skip
+_KNOWN: Final = frozenset({*VERBATIM, *IGNORED, *GLOBAL, *JSON_WRITES, *_OF_ONE, *_OF_MANY})
+_FAMILIES: Final = (IGNORED_FAMILY, *modules.SKETCH_FAMILIES)
 # These leave nothing of what a refused key was (§4.8), so they are applied to one.
 _RECREATING: Final = frozenset({b"SET", b"SETEX", b"PSETEX", b"GETSET", b"GETDEL", b"RESTORE"})
 NEWEST: Final = Quirks()
@@ -69,6 +58,7 @@ _SANE_NAME: Final = re.compile(rb"[A-Z][A-Z0-9._|-]{0,63}")
 
 
 UNREADABLE: Final = "a journal record has an unreadable command name"
+NO_ARGUMENTS: Final = "a journal record of this command has no arguments"
 
 # name → (once, format of the command with a key and one more argument, what puts its numbers in order)
 _PLANS: Final = {
@@ -113,12 +103,13 @@ class JournalTranslator:
         quirks: Quirks = NEWEST,
         base_db: int = 0,
         old: OldKeys | None = None,
+        own: OwnKeys = NONE,
     ) -> None:
         self._refused = refusals.refused
         self._to = Rewriter(
             caps, refusals, flow=flow, route=route, member_ttl=member_ttl, expiry=expiry, ownership=ownership,
             open_keys=open_keys, db_policy=db_policy, skip=skip, quirks=quirks, base_db=base_db,
-            old=old,
+            old=old, own=own,
         )  # fmt: skip
 
     def translate(
@@ -157,6 +148,7 @@ class JournalTranslator:
         to = self._to
         refused, expiry, pending, old = self._refused, to.expiry, to.pending, to.old
         block, free, quick_db = to.block, self._is_free(), self._quick_db()
+        own, own_length = to.own.start, to.own.length
         previous = to.previous
         plain, after_pop = _PLANS.get, _PLANS_AFTER_POP.get
         plan_of = after_pop if previous is None or _is_pop(previous.args) else plain
@@ -173,6 +165,7 @@ class JournalTranslator:
                     and free
                     and db == quick_db
                     and not refused(db, args[1])
+                    and args[1][:own_length] != own
                     and (pending is None or not pending.active)
                     and (old is None or not old.holds(db, args[1]))
                     and (plan is not _SET_PLAN or (count == 3 and not args[2].startswith(_DENSE_HLL)))
@@ -248,7 +241,10 @@ class JournalTranslator:
         to = self._to
         ready, to.ready = to.ready, []
         yield from ready
-        yield from write_large(to, args, self._enter, self._record)
+        if not is_data(args[0].upper()):
+            self._record(args)
+        elif not self._takes_own(args):
+            yield from write_large(to, args, self._enter, self._record)
 
     def _is_free(self) -> bool:
         """No key is open or left alone, so that a record may go out without a look at either."""
@@ -263,41 +259,41 @@ class JournalTranslator:
         to = self._to
         to.ends_ms = 0
         name = args[0].upper()
-        numbers = NUMBERS.get(name)
-        if numbers is not None:
-            args = numbers(args)
-        if to.old is not None and name not in IGNORED and not to.clears_old(args):
+        if not is_data(name):
+            self._foreign(name, args)
             return
-        if len(args) > 1:
-            rewrite = _OF_ONE.get(name)
-            if rewrite is not None:
-                key = args[1]
-                if self._enter(name, key) and not to.blocked(key) and (name in _RECREATING or not to.is_refused(key)):
-                    rewrite(to, args)
-                return
-            rewrite = _OF_MANY.get(name)
-            if rewrite is not None:
-                if self._enter(name, args[1]) or name == b"MOVE":
-                    rewrite(to, args)
-                return
-        if name in IGNORED or name.startswith(b"FT."):
+        if name in IGNORED or name.startswith(IGNORED_FAMILY):
             return
         if name in GLOBAL:
             self._global(name, args)
             return
-        keys = keys_of(args)
-        if not self._enter(name, keys[0] if keys else b""):
+        if len(args) < 2:
+            to.refuse_command(args, NO_ARGUMENTS)
             return
-        if not keys:
-            if _SANE_NAME.fullmatch(name):
-                to.emit(b"", args, True)
-            else:
-                to.refuse(b"", "unknown", UNREADABLE, remove=False)
-        elif len(keys) > 1:
-            if to.together(keys, name):
-                to.emit(keys[0], args, True)
-        elif not to.blocked(keys[0]) and not to.is_refused(keys[0]):
-            self._single(name, args, keys[0])
+        numbers = NUMBERS.get(name)
+        if numbers is not None:
+            args = numbers(args)
+        rewrite = _OF_MANY.get(name)
+        if (rewrite is not None or to.own.may_hold(args[1])) and self._takes_own(args):
+            return
+        if to.old is not None and not to.clears_old(args):
+            return
+        if rewrite is not None:
+            if self._enter(name, args[1]) or name == b"MOVE":
+                rewrite(to, args)
+            return
+        key = args[1]
+        if not self._enter(name, key) or to.blocked(key) or (to.is_refused(key) and name not in _RECREATING):
+            return
+        rewrite = _OF_ONE.get(name)
+        if rewrite is not None:
+            rewrite(to, args)
+        elif (once := VERBATIM.get(name)) is not None:
+            to.emit(key, args, once)
+        elif name in JSON_WRITES:
+            modules.json(to, args)
+        else:
+            modules.sketch(to, args)
 
     def _enter(self, name: bytes, key: bytes) -> bool:
         """Find the target's database for this record; False when the policy leaves it out."""
@@ -309,27 +305,50 @@ class JournalTranslator:
         to.target_db = to.db
         return True
 
-    def _single(self, name: bytes, args: Args, key: bytes) -> None:
+    def _foreign(self, name: bytes, args: Args) -> None:
+        """A name that no known Dragonfly journals: of a later one, or no command of data at all."""
         to = self._to
-        once = VERBATIM.get(name)
-        if once is not None:
-            to.emit(key, args, once)
-        elif name.startswith(b"JSON."):
-            modules.json(to, args)
-        elif name.startswith(modules.SKETCH_FAMILIES):
-            modules.sketch(to, args)
-        elif _SANE_NAME.fullmatch(name):
-            # A later Dragonfly may journal commands unknown today; the target's answer then decides.
-            to.emit(key, args, True)
-        else:
-            to.refuse(key, "unknown", UNREADABLE, remove=False)
+        commands = to.caps.commands
+        if not _SANE_NAME.fullmatch(name):
+            to.refuse_command(args, UNREADABLE)
+        elif (unfit := commands.get(name, UNKNOWN if commands else UNSAID)) or len(args) < 2:
+            to.refuse_command(args, unfit or NO_ARGUMENTS)
+            if name not in commands and len(args) > 1 and self._enter(name, args[1]):
+                to.reread(args[1:2], f"{named(args)} is not known, and this may be its key")
+        elif not self._takes_own(args) and (to.old is None or to.clears_old(args)):
+            key = args[1]
+            if self._enter(name, key) and not to.blocked(key) and not to.is_refused(key):
+                to.emit(key, args, True)
+
+    def _takes_own(self, args: Args) -> bool:
+        """Whether the record would write one of the job's own keys. It is reported then, and what it does to other
+        keys is read again."""
+        to = self._to
+        if to.own.start is None:
+            return False
+        keys = keys_of(args)
+        taken = [key for key in keys if to.own.holds(to.db, key)]
+        elsewhere = (number(args[2]) or 0) if args[0].upper() == b"MOVE" and len(args) > 2 else to.db
+        if elsewhere != to.db and to.own.holds(elsewhere, args[1]):
+            taken = [args[1]]
+        for key in taken:
+            to.refuse(key, named(args), WHY, remove=False)
+        if taken and (len(keys) > 1 or elsewhere != to.db) and self._enter(args[0].upper(), keys[0]):
+            keyspace.reread_in_both(to, keys, elsewhere, BESIDE)
+        return bool(taken)
 
     def _global(self, name: bytes, args: Args) -> None:
         to = self._to
         if name == b"DFLYCLUSTER" and (len(args) < 2 or args[1].upper() != b"FLUSHSLOTS"):
+            to.refuse_command(args, UNKNOWN)
             return
         if name == b"FLUSHDB":
             to.expiry.clear(to.db)
         elif name == b"FLUSHALL":
             to.expiry.clear()
         to.everywhere(args)
+
+
+def is_data(name: bytes) -> bool:
+    """Whether this is a command that a Dragonfly journals, whatever becomes of it."""
+    return name in _KNOWN or name.startswith(_FAMILIES)

@@ -61,8 +61,10 @@ def keys_of(args: Sequence[bytes]) -> tuple[bytes, ...]:
 
     A record cut to one shard's keys (protocol page §4.4) gives whatever keys it still holds.
     """
+    if len(args) < 2:
+        return ()
     name = args[0].upper()
-    if len(args) < 2 or name in _NONE or name.startswith(b"FT."):
+    if name in _NONE or name.startswith(b"FT."):
         return ()
     if name in _ALL:
         return tuple(args[1:])
@@ -99,7 +101,8 @@ def keys_of(args: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def _counted(args: Sequence[bytes], at: int) -> tuple[bytes, ...]:
-    count = number(args[at])
+    """`numkeys k ...` at `at`; what has no count is taken for keys."""
+    count = number(args[at]) if at < len(args) else None
     if count is None or count < 1 or at + count >= len(args):
         return tuple(args[at:])
     return tuple(args[at + 1 : at + 1 + count])

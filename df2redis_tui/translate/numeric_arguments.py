@@ -19,12 +19,12 @@ Form = Callable[[bytes], bytes]
 Rewrite = Callable[[Args], Args]
 
 BLANKS: Final = b" \t\n\v\f\r"
-_INTEGER: Final = re.compile(rb"[ \t-\r]*([+-]?)0*([0-9]+)[ \t-\r]*")
+# No pattern here may match the same text in two ways: a peer's text can be long.
 # What Redis takes and what means the same there: no exponent that could leave a double's range.
 _PLAIN_FLOAT: Final = re.compile(rb"-?(?:[0-9]{1,200}(?:\.[0-9]{0,200})?|\.[0-9]{1,200})(?:[eE][+-]?[0-9]{1,2})?")
-_FLOAT: Final = re.compile(rb"([+-]?)((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity)", re.IGNORECASE)
+_FLOAT: Final = re.compile(rb"([+-]?)((?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.IGNORECASE)
 # SimpleAtod of newer releases takes these, too; not every target does.
-_HEX_FLOAT: Final = re.compile(rb"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]{1,9})?", re.IGNORECASE)
+_HEX_FLOAT: Final = re.compile(rb"[+-]?0x(?:[0-9a-f]+(?:\.[0-9a-f]*)?|\.[0-9a-f]+)(?:p[+-]?[0-9]{1,9})?", re.IGNORECASE)
 _JSON_NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _EXACT_INTEGERS: Final = 1 << 53
 
@@ -33,11 +33,12 @@ def integer(text: bytes) -> bytes:
     """As Redis' string2ll takes it; what is no integer stays as it is."""
     if text.isdigit() and (text[0] != 48 or len(text) == 1):
         return text
-    found = _INTEGER.fullmatch(text)
-    if found is None:
+    bare = text.strip(BLANKS)
+    digits = bare[1:] if bare[:1] in (b"-", b"+") else bare
+    if not digits.isdigit():
         return text
-    sign, digits = found.groups()
-    return b"-" + digits if sign == b"-" and digits != b"0" else digits
+    digits = digits.lstrip(b"0") or b"0"
+    return b"-" + digits if bare[:1] == b"-" and digits != b"0" else digits
 
 
 def floating(text: bytes) -> bytes:
@@ -69,10 +70,9 @@ def score_bound(text: bytes) -> bytes:
 
 def stream_id(text: bytes) -> bytes:
     """`ms`, `ms-seq`, `ms-*`, `(ms-seq`; `-`, `+`, `$`, `*` stay as they are."""
-    if text[:1] == b"(":
-        return b"(" + stream_id(text[1:])
-    ms, dash, seq = text.partition(b"-")
-    return integer(ms) + dash + integer(seq)
+    exclusive = text[:1] == b"("
+    ms, dash, seq = text[exclusive:].partition(b"-")
+    return text[:exclusive] + integer(ms) + dash + integer(seq)
 
 
 def offset(text: bytes) -> bytes:
@@ -113,10 +113,17 @@ def _at(*positions: tuple[int, Form]) -> Rewrite:
     return rewrite
 
 
+class _Changed(list[bytes]):
+    """A copy of a command's arguments, made for the first number that changes."""
+
+
 def _changed(args: Args, position: int, form: Form) -> Args:
     if position >= len(args) or (new := form(args[position])) == args[position]:
         return args
-    return (*args[:position], new, *args[position + 1 :])
+    if not isinstance(args, _Changed):
+        args = _Changed(args)
+    args[position] = new
+    return args
 
 
 def _options(start: int, forms: Mapping[bytes, Sequence[Form]], *fixed: tuple[int, Form]) -> Rewrite:
@@ -209,7 +216,7 @@ _LIMIT: Final = _options(5, {b"LIMIT": [integer, integer]})
 
 def _xgroup(args: Args) -> Args:
     """`CREATE k group id` and `SETID k group id`; elsewhere a consumer's name stands there."""
-    return _GROUP_ID(args) if args[1].upper() in (b"CREATE", b"SETID") else args
+    return _GROUP_ID(args) if len(args) > 1 and args[1].upper() in (b"CREATE", b"SETID") else args
 
 
 _GROUP_ID: Final = _options(5, {b"ENTRIESREAD": [integer]}, (4, stream_id))
@@ -232,7 +239,7 @@ _ENDS: Final = frozenset({b"LEFT", b"RIGHT", b"MIN", b"MAX"})
 
 def _multi_pop(args: Args) -> Args:
     """`numkeys k ... where [COUNT n]`; what is cut to one shard's keys has no count."""
-    count = number(args[1])
+    count = number(args[1]) if len(args) > 1 else None
     if count is None or not 0 < count <= len(args) - 3 or args[2 + count].upper() not in _ENDS:
         return args
     args = _changed(args, 1, integer)

@@ -11,7 +11,10 @@ OnTarget = Literal["removed", "incomplete", "untouched"]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A key, or a journal command on it, without an equivalent on the target. `payload`: (part of) what was read."""
+    """A key, or a journal command on it, without an equivalent on the target. `payload`: (part of) what was read.
+
+    `of_key` False: a command that is none of data. It says nothing of any key.
+    """
 
     db: int
     key: bytes
@@ -21,6 +24,7 @@ class Refusal:
     lsn: int | None = None
     payload: bytes = b""
     on_target: OnTarget = "untouched"
+    of_key: bool = True
 
 
 class RefusalPort(Protocol):

@@ -9,10 +9,12 @@ from df2redis_tui.dragonfly.records import Entry
 from df2redis_tui.pipeline.block import Block, Global, Item, Reread
 from df2redis_tui.translate import scripts
 from df2redis_tui.translate.capabilities import Capabilities
+from df2redis_tui.translate.data_commands import named
 from df2redis_tui.translate.databases import Databases, DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import keys_of, slot_of
 from df2redis_tui.translate.old_keys import WHY, OldKeys, replaces
+from df2redis_tui.translate.own_keys import OwnKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.quirks import Quirks
 from df2redis_tui.translate.refusals import OnTarget, Refusal, RefusalPort
@@ -57,6 +59,7 @@ class Rewriter:
         quirks: Quirks,
         base_db: int,
         old: OldKeys | None,
+        own: OwnKeys,
     ) -> None:
         self.caps = caps
         self.flow = flow
@@ -69,6 +72,7 @@ class Rewriter:
         self.quirks = quirks
         self.base_db = base_db
         self.old = old
+        self.own = own
         self.writer = ValueWriter(caps, member_ttl)
         self.db_policy: DbPolicy = db_policy
         self.databases = Databases(caps.cluster, db_policy, refusals, flow)
@@ -141,7 +145,7 @@ class Rewriter:
 
     def reread(self, keys: Iterable[bytes], reason: str) -> None:
         """The block so far does not move the FLOW past this record: only what follows the re-read does."""
-        wanted = tuple(dict.fromkeys(key for key in keys if not (self.skip and self.skip(self.db, key))))
+        wanted = tuple(dict.fromkeys(key for key in keys if not (self.left_alone(key) or self.own.holds(self.db, key))))
         if not wanted:
             return
         for key in wanted:
@@ -196,6 +200,10 @@ class Rewriter:
             self.emit(key, (b"DEL", key), False)
         on_target: OnTarget = "removed" if remove else "untouched"
         self._refusals.refuse(Refusal(self.db, key, kind, reason, self.flow, self.lsn, payload, on_target))
+
+    def refuse_command(self, args: Args, reason: str) -> None:
+        """Report a record that is none of data; each one, since no key tells them apart."""
+        self._refusals.refuse(Refusal(self.db, b"", named(args), reason, self.flow, self.lsn, of_key=False))
 
     # What is known of keys
 

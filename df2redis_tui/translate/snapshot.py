@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from df2redis_tui.dragonfly.records import (
@@ -23,6 +23,7 @@ from df2redis_tui.translate.databases import Databases, DbPolicy
 from df2redis_tui.translate.expiry import DeferredExpiry
 from df2redis_tui.translate.keys import slot_of, slots_of
 from df2redis_tui.translate.old_keys import OldKeys
+from df2redis_tui.translate.own_keys import NONE, WHY, OwnKeys
 from df2redis_tui.translate.ownership import Ownership
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 from df2redis_tui.translate.resp import COMMAND_OVERHEAD, SET_FORMAT, command, set_command
@@ -37,8 +38,6 @@ class SnapshotTranslator:
 
     `open_keys` holds the (db, key) whose big value has begun and not ended: such a value takes effect at its last
     part, so journal records that touch the key until then are dropped. `skip(db, key)` says which keys are left alone.
-    When `translate` raises, `unsent` holds the blocks made before: they end with what removes a half-written key, so
-    they are to be sent before the session ends.
     """
 
     def __init__(
@@ -55,9 +54,9 @@ class SnapshotTranslator:
         db_policy: DbPolicy = "fail",
         ownership: Ownership | None = None,
         old: OldKeys | None = None,
+        own: OwnKeys = NONE,
     ) -> None:
         self.open_keys: set[tuple[int, bytes]] = set()
-        self.unsent: list[Block] = []
         self._refusals = refusals
         self._refused_before = refusals.any_refused  # each key comes once in a full sync
         self._flow = flow
@@ -67,6 +66,7 @@ class SnapshotTranslator:
         self._payload_limit = payload_limit
         self._ownership = ownership
         self._old = old
+        self._own = own
         self._writer = ValueWriter(caps, member_ttl)
         self._databases = Databases(caps.cluster, db_policy, refusals, flow)
         self._maps_databases = caps.cluster
@@ -78,32 +78,43 @@ class SnapshotTranslator:
         self._grace_ms = 0
         self._arrived = 0.0
 
-    def translate(self, records: Iterable[SnapshotRecord], now_ms: int, grace_ms: int, arrived: float) -> list[Block]:
+    def translate(
+        self, records: Iterable[SnapshotRecord], now_ms: int, grace_ms: int, arrived: float
+    ) -> Iterator[Block]:
         """Blocks for these records, all of which are Strings, Value, ValueStart, ValuePart or ValueEnd.
 
         `now_ms` unix ms, `grace_ms` how long a key whose time is near is held (see `DeferredExpiry`), `arrived` the
-        monotonic time of the read. Raises NotCopied under the policy `stop`, DecodeError on a malformed value.
+        monotonic time of the read. Raises DecodeError on a malformed value, and NotCopied under the policy `stop`,
+        behind the last block, which removes a key that is half-written.
         """
         self._now_ms, self._grace_ms, self._arrived = now_ms, grace_ms, arrived
         self._blocks = []
         self._block = self._new_block(0)
         try:
             for record in records:
-                self._record(record)
+                if isinstance(record, ValuePart):
+                    for _ in self._part(record):
+                        yield from self._ready()
+                else:
+                    self._record(record)
+                    if self._blocks:
+                        yield from self._ready()
         except NotCopied:
             self._close_block()
-            self.unsent = self._blocks
+            yield from self._ready()
             raise
         self._close_block()
-        return self._blocks
+        yield from self._ready()
+
+    def _ready(self) -> list[Block]:
+        blocks, self._blocks = self._blocks, []
+        return blocks
 
     def _record(self, record: SnapshotRecord) -> None:
         if isinstance(record, Strings):
             self._strings(record)
         elif isinstance(record, Value):
             self._value(record)
-        elif isinstance(record, ValuePart):
-            self._part(record)
         elif isinstance(record, ValueStart):
             self._start(record)
         elif isinstance(record, ValueEnd):
@@ -115,6 +126,8 @@ class SnapshotTranslator:
 
     def _strings(self, run: Strings) -> None:
         db, items = run
+        if self._own.among([item[0] for item in items]):
+            items = [item for item in items if not self._is_own(db, item[0], "string")]
         if not items:
             return
         if self._refused_before:
@@ -228,7 +241,8 @@ class SnapshotTranslator:
         self.open_keys.add((record.db, record.key))
         self._expiry.cancel(db, record.key)
 
-    def _part(self, record: ValuePart) -> None:
+    def _part(self, record: ValuePart) -> Iterator[None]:
+        """One part can be many commands: yields where blocks of them are ready."""
         big = self._values.get(record.id)
         if big is None or big.refused:
             return
@@ -236,6 +250,8 @@ class SnapshotTranslator:
         try:
             for encoded in big.part(record.elements):
                 self._append(db, big.key, (encoded,), once=not big.converges)
+                if self._blocks:
+                    yield
         except Unrepresentable as why:
             self._give_up(big, why)
 
@@ -278,9 +294,18 @@ class SnapshotTranslator:
 
     def _mapped(self, db: int, key: bytes, kind: str) -> int | None:
         """The target's database, None when the key is left out."""
+        if self._is_own(db, key, kind):
+            return None
         if self._skip is not None and self._skip(db, key):
             return None
         return self._databases.target_of(db, key, kind) if db and self._maps_databases else db
+
+    def _is_own(self, db: int, key: bytes, kind: str) -> bool:
+        """Whether the key would be one of the job's own on the target; it is reported then."""
+        own = self._own.holds(db, key)
+        if own:
+            self._refusals.refuse(Refusal(db, key, kind, WHY, self._flow))
+        return own
 
     def _target_db(self, db: int) -> int:
         return 0 if self._maps_databases else db

@@ -275,6 +275,8 @@ class ReplicationApp(App[None], inherit_bindings=False):
             self.set_timer(5.0, self.exit)
         else:
             self.log_action("the operator ends the run: draining")
+            if self.signals is not None:
+                self.signals.asked_to_stop()
             self.engine.request_stop(DRAIN_SECONDS)
             self.drain()
 

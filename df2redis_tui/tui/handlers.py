@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from df2redis_tui.files import write_output
+from df2redis_tui.masking import masked
 from df2redis_tui.telemetry.glyphs import SETS
 from df2redis_tui.tui.screens.page import Page
 from df2redis_tui.tui.screens.prompt import FilterPrompt, ValuePrompt
@@ -170,7 +172,7 @@ def _screenshot(ui: ReplicationApp) -> None:
     path = directory / f"df2redis-tui_{time.strftime('%Y-%m-%dT%H-%M-%S')}.svg"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(ui.export_screenshot(title="df2redis-tui"), encoding="utf-8")
+        write_output(path, masked(ui.export_screenshot(title="df2redis-tui")).encode())
     except OSError as error:
         ui.say(f"the screenshot can't be written to {directory}: {error.strerror}", error=True)
     else:

@@ -53,7 +53,7 @@ class TerminalGuard:
         self.engine = engine
         self.settings = settings
         self.app: ReplicationApp | None = None
-        self.signals = Signals(engine, lambda text: None, self._silence_screen)
+        self.signals = Signals(engine, lambda text: None, self._silence_screen, self.restore)
         self._null = os.open(os.devnull, os.O_RDWR)
         self._left = threading.Event()  # the application's run has returned
         self._attributes: list[Any] | None = None

@@ -66,14 +66,19 @@ def test_so_many_keys_are_enough(
     assert copied(any_target) == (left if code == 0 else KEYS)
 
 
+def wait_counted(target: Server, program: Program) -> None:
+    """Until the job's record says how many keys were copied."""
+    client = target.client()
+    while json.loads(client.get("df2redis:default:job") or b"{}").get("copied") != KEYS:
+        assert program.process.poll() is None
+
+
 def test_the_source_empties_while_we_run(source: FaultSource, any_target: Server, tmp_path: Path) -> None:
     arguments = ["--source", source.url, "--target", any_target.url]
     with Program(arguments, tmp_path) as program:
         program.wait_for("stable sync")
         source.wait_level()
-        wait = any_target.client()
-        while json.loads(wait.get("df2redis:default:job") or b"{}").get("copied") != KEYS:
-            assert program.process.poll() is None
+        wait_counted(any_target, program)
         source.do(lambda: setattr(source.look_alike, "refuse_partial", True))
         source.run(source.look_alike.restart(down=0.3, empty=True))
         assert program.wait(30) == 3, program.output()
@@ -86,6 +91,7 @@ def test_a_flush_of_the_source_is_no_loss(source: FaultSource, any_target: Serve
     with Program(["--source", source.url, "--target", any_target.url], tmp_path) as program:
         program.wait_for("stable sync")
         source.wait_level()
+        wait_counted(any_target, program)
         with source.client() as client:
             client.flushall()
             client.set("k:new", 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import functools
+import resource
 import signal
 import socket
 import subprocess
@@ -23,6 +25,12 @@ def _die_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _limited(limits: Mapping[int, int]) -> None:
+    _die_with_parent()
+    for what, most in limits.items():
+        resource.setrlimit(what, (most, most))
+
+
 def spawn(
     argv: Sequence[str | Path],
     *,
@@ -32,6 +40,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     own_group: bool = False,
+    limits: Mapping[int, int] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a child that the kernel kills when the thread that started it ends; `stop` it when done."""
     process = subprocess.Popen(
@@ -42,7 +51,7 @@ def spawn(
         env=None if env is None else dict(env),
         cwd=cwd,
         process_group=0 if own_group else None,
-        preexec_fn=_die_with_parent,
+        preexec_fn=functools.partial(_limited, limits) if limits else _die_with_parent,
     )
     _running.add(process)
     return process

@@ -28,6 +28,8 @@ class Program:
         env: Mapping[str, str] | None = None,
         *,
         own_group: bool = False,  # which job control can stop, wherever the tests themselves run
+        module: str = "df2redis_tui",  # the program, with words that stand in front of the arguments
+        limits: Mapping[int, int] | None = None,  # resource → its hard limit
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -38,14 +40,19 @@ class Program:
         self.peak_rss = 0  # bytes, sampled
         self.cpu_seconds = 0.0  # user + system, at the end
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("DF2REDIS_")}
-        argv: list[str | Path] = [sys.executable, "-m", "df2redis_tui", *arguments, "--no-ui"]
+        argv: list[str | Path] = [sys.executable, "-m", *module.split(), *arguments, "--no-ui"]
         argv += ["--state-dir", self.state_dir, "--log-dir", self.log_dir, "--summary", self.summary_file]
         self.argv = [str(a) for a in argv]
         self._output = self.output_file.open("wb")
         self._before = os.times()
         self.started_at = time.monotonic()
         self.process = spawn(
-            argv, stdout=self._output, env=inherited | dict(env or {}), cwd=directory, own_group=own_group
+            argv,
+            stdout=self._output,
+            env=inherited | dict(env or {}),
+            cwd=directory,
+            own_group=own_group,
+            limits=limits,
         )
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()

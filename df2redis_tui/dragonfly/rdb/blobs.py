@@ -22,6 +22,7 @@ ZSTD, LZ4 = 201, 202
 
 _STEP_IN: Final = 256 * 1024
 _STEP_OUT: Final = 1024 * 1024
+_HELD_MOST: Final = 16 * 1024 * 1024  # bytes; a server's blob holds one megabyte in all
 
 
 class _Decompressor(Protocol):
@@ -36,6 +37,8 @@ class BlobSource(Source):
     """The content of one compressed blob, whose `left` bytes follow in `outer`."""
 
     __slots__ = ("_decompressor", "_left", "_outer")
+
+    held_most = _HELD_MOST
 
     def __init__(self, outer: Source, opcode: int, left: int) -> None:
         super().__init__()

@@ -11,6 +11,9 @@ from typing import Final
 from df2redis_tui.errors import DecodeError
 
 _UNKNOWN_COUNT: Final = 65535
+# No server packs so many; their objects take a hundred times the bytes that a packed value came in.
+ELEMENTS_MOST: Final = 1 << 18
+_TOO_MANY: Final = f"a packed value has more than {ELEMENTS_MOST:,} elements"
 
 
 def intset(blob: bytes) -> list[bytes]:
@@ -19,6 +22,8 @@ def intset(blob: bytes) -> list[bytes]:
     count = int.from_bytes(blob[4:8], "little")
     if len(blob) < 8 or width not in (2, 4, 8) or len(blob) != 8 + width * count:
         raise DecodeError(f"intset of {len(blob):,} bytes declares {count:,} integers of {width} bytes")
+    if count > ELEMENTS_MOST:
+        raise DecodeError(_TOO_MANY)
     from_bytes = int.from_bytes
     return [b"%d" % from_bytes(blob[at : at + width], "little", signed=True) for at in range(8, len(blob), width)]
 
@@ -32,7 +37,9 @@ def ziplist(blob: bytes) -> list[bytes]:
     append = elements.append
     from_bytes = int.from_bytes
     at = 10
-    while at < end:
+    for _ in range(ELEMENTS_MOST + 1):
+        if at >= end:
+            break
         at += 5 if blob[at] == 0xFE else 1
         if at >= end:
             raise DecodeError("ziplist entry is cut short")
@@ -64,6 +71,8 @@ def ziplist(blob: bytes) -> list[bytes]:
         if at > end:
             raise DecodeError("ziplist entry passes the end of its list")
         append(blob[start:at])
+    else:
+        raise DecodeError(_TOO_MANY)
     count = int.from_bytes(blob[8:10], "little")
     if count not in (_UNKNOWN_COUNT, len(elements)):
         raise DecodeError(f"ziplist holds {len(elements):,} entries and declares {count:,}")
@@ -82,7 +91,9 @@ def listpack(blob: bytes) -> list[bytes]:
     append = elements.append
     from_bytes = int.from_bytes
     at = 6
-    while at < end:
+    for _ in range(ELEMENTS_MOST + 1):
+        if at >= end:
+            break
         code = blob[at]
         if code < 0x80:
             append(b"%d" % code)
@@ -118,6 +129,8 @@ def listpack(blob: bytes) -> list[bytes]:
         append(blob[start:at])
         size = at - begin
         at += 1 if size <= 127 else 2 if size < 16383 else 3 if size < 2097151 else 4 if size < 268435455 else 5
+    else:
+        raise DecodeError(_TOO_MANY)
     if at != end:
         raise DecodeError("listpack entry passes the end of its list")
     count = int.from_bytes(blob[4:6], "little")

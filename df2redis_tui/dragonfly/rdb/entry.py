@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from df2redis_tui.dragonfly import records as r
-from df2redis_tui.dragonfly.rdb.lengths import check_string_length
-from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
+from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF, INT_WIDTH, check_string_length
+from df2redis_tui.dragonfly.rdb.source import BLOCK, PackedText, Source, Steps
 from df2redis_tui.dragonfly.rdb.walk import WALKED, walk
 
 IDLE, FREQ, EXPIRETIME_MS, EXPIRETIME, DF_MASK = 248, 249, 252, 253, 220
@@ -16,8 +16,11 @@ ENTRY_TYPES: Final = WALKED | {r.STRING, r.JSON, r.JSON_OLD}
 # Beyond the year 140,000: no server means it.
 MAX_EXPIRE_MS: Final = 1 << 52
 
+RECORD_OVERHEAD: Final = 64  # bytes that a record counts besides its content
+ELEMENT_OVERHEAD: Final = 16  # the same of an element of a big value
+LEAST_ENTRY: Final = 32  # bytes that an entry counts at least
+
 _MASK_MEMCACHED: Final = 2
-_LONGEST_LENGTH: Final = 9
 
 
 class Outlet:
@@ -39,7 +42,7 @@ class Outlet:
 
     def put(self, record: r.SnapshotRecord, size: int) -> None:
         self.records.append(record)
-        self.size += size
+        self.size += size + RECORD_OVERHEAD
 
     def put_string(self, db: int, key: bytes, value: bytes, expire_ms: int) -> None:
         last = self.records[-1] if self.records else None
@@ -47,7 +50,7 @@ class Outlet:
             last.items.append((key, value, expire_ms))
         else:
             self.records.append(r.Strings(db, [(key, value, expire_ms)]))
-        self.size += len(key) + len(value)
+        self.size += max(len(key) + len(value), LEAST_ENTRY)
 
     def full(self) -> bool:
         return self.size >= self.block_bytes
@@ -60,24 +63,25 @@ class Outlet:
 
 
 class _BigValue:
-    """The parts of one value, once it proves too big to be delivered whole."""
+    """The parts of one value, once it proves too big to be delivered whole: of more than `small` bytes."""
 
-    __slots__ = ("_db", "_expire_ms", "_id", "_key", "_outlet", "_src", "_tape", "_type", "limit")
+    __slots__ = ("_db", "_expire_ms", "_id", "_key", "_outlet", "_part", "_src", "_tape", "limit", "type")
 
-    def __init__(self, outlet: Outlet, src: Source, db: int, key: bytes, expire_ms: int, type: int) -> None:
+    def __init__(self, outlet: Outlet, small: int, src: Source, db: int, key: bytes, expire_ms: int, type: int) -> None:
         self._outlet = outlet
+        self._part = min(small, outlet.part_bytes)
         self._src = src
         self._tape = src.start_tape()
         self._db = db
         self._key = key
         self._expire_ms = expire_ms
-        self._type = type
+        self.type = type
         self._id = 0
-        self.limit = outlet.small_limit
+        self.limit = small
 
     def whole(self) -> bytes | None:
         """The value as it stood, if it is complete and small."""
-        if self._id or self._src.tell() - self._tape.begin > self._outlet.small_limit:
+        if self._id or self._src.tell() - self._tape.begin > self.limit:
             return None
         return self._src.stop_tape(self._tape)
 
@@ -89,22 +93,22 @@ class _BigValue:
         self.forget()
         outlet = self._outlet
         self._id = outlet.next_id()
-        self.limit = outlet.part_bytes
-        outlet.put(r.ValueStart(self._id, self._db, self._key, self._expire_ms, self._type), len(self._key))
+        self.limit = self._part
+        outlet.put(r.ValueStart(self._id, self._db, self._key, self._expire_ms, self.type), len(self._key))
 
     def part(self, elements: list[object]) -> bool:
         if not self._id:
             self.start()
         outlet = self._outlet
-        size = sum(_size(element) for element in elements)
+        size = sum(map(_size, elements))
         if size <= 2 * outlet.part_bytes:
             if elements:
                 outlet.put(r.ValuePart(self._id, elements), size)
             return outlet.full()
-        group = _GROUP.get(self._type, 1)
+        group = _GROUP.get(self.type, 1)
         begin = size = 0
         for at in range(0, len(elements), group):
-            size += sum(_size(element) for element in elements[at : at + group])
+            size += sum(map(_size, elements[at : at + group]))
             if size >= outlet.part_bytes:
                 outlet.put(r.ValuePart(self._id, elements[begin : at + group]), size)
                 begin, size = at + group, 0
@@ -125,16 +129,17 @@ _GROUP: Final = {
 
 def _size(element: object) -> int:
     if isinstance(element, bytes):
-        return len(element)
+        return len(element) + ELEMENT_OVERHEAD
     if isinstance(element, r.StreamNode):
-        return len(element.listpack) + 16
+        return len(element.listpack) + 2 * ELEMENT_OVERHEAD
     if isinstance(element, r.StreamMeta):
         return len(element.raw)
-    return 8
+    return ELEMENT_OVERHEAD
 
 
-def read_entry(src: Source, op: int, db: int, outlet: Outlet) -> Steps[None]:
-    """Read an entry whose first byte `op` (a prefix or a type) has been consumed."""
+def read_entry(src: Source, op: int, db: int, outlet: Outlet, small: int) -> Steps[None]:
+    """Read an entry whose first byte `op` (a prefix or a type) has been consumed; of more than `small` bytes its value
+    comes in parts."""
     expire_ms = 0
     while op in PREFIXES:
         if op == EXPIRETIME_MS:
@@ -153,15 +158,15 @@ def read_entry(src: Source, op: int, db: int, outlet: Outlet) -> Steps[None]:
         src.pos -= 1
         raise src.fail(f"{op} is no value type or opcode that may stand here")
     key = yield from src.string()
-    value = _BigValue(outlet, src, db, key, expire_ms, op)
+    value = _BigValue(outlet, small, src, db, key, expire_ms, op)
     if op == r.STRING:
-        text = yield from _read_text(src, value, outlet)
+        text = yield from _read_text(src, value)
         if text is not None:
             value.forget()
             outlet.put_string(db, key, text, expire_ms)
         return
     if op in (r.JSON, r.JSON_OLD):
-        rest: list[object] = [(yield from _read_text(src, value, outlet))]
+        rest: list[object] = [(yield from _read_text(src, value))]
         if rest == [None]:
             return
     else:
@@ -181,25 +186,31 @@ def _expiry(src: Source, expire_ms: int) -> int:
     return max(expire_ms, 1)
 
 
-def _read_text(src: Source, value: _BigValue, outlet: Outlet) -> Steps[bytes | None]:
+def _read_text(src: Source, value: _BigValue) -> Steps[bytes | None]:
     """The decoded text of a string or JSON; None if it was too big and has been delivered in pieces."""
     if src.pos >= len(src.data):
         yield from src.need(1)
-    if src.data[src.pos] >= 0xC0:
-        text = yield from src.special_string()
-        if len(text) <= outlet.small_limit:
-            return text
+    begin, first = src.tell(), src.data[src.pos]
+    if first == ENC_LZF:
+        left, size = yield from src.lzf_lengths()
+        # Of a JSON text its raw form counts, as everywhere where a value is passed on as it stands.
+        if (size if value.type == r.STRING else src.tell() - begin + left) <= value.limit:
+            return (yield from src.unpacked(left, size))
         value.start()
-        for at in range(0, len(text), outlet.part_bytes):
-            if value.part([text[at : at + outlet.part_bytes]]):
-                yield BLOCK
+        packed = PackedText(src, left, size)
+        while text := (yield from packed.piece()):
+            for at in range(0, len(text), value.limit):
+                if value.part([text[at : at + value.limit]]):
+                    yield BLOCK
+    elif first > ENC_LZF or first in INT_WIDTH:
+        return (yield from src.special_string())
     else:
         left = check_string_length((yield from src.length()))
-        if left <= outlet.small_limit - _LONGEST_LENGTH:
+        if src.tell() - begin + left <= value.limit:
             return (yield from src.take(left))
         value.start()
         while left:
-            piece = yield from src.take(min(left, outlet.part_bytes))
+            piece = yield from src.take(min(left, value.limit))
             left -= len(piece)
             if value.part([piece]):
                 yield BLOCK

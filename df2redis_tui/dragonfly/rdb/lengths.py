@@ -41,13 +41,16 @@ class Cursor:
         self.data = data
         self.pos = pos
 
-    def take(self, count: int) -> bytes:
+    def pass_over(self, count: int) -> None:
         stop = self.pos + count
         if stop > len(self.data):
             raise DecodeError(f"{count:,} bytes are declared where {len(self.data) - self.pos:,} are left")
-        piece = self.data[self.pos : stop]
         self.pos = stop
-        return piece
+
+    def take(self, count: int) -> bytes:
+        begin = self.pos
+        self.pass_over(count)
+        return self.data[begin : self.pos]
 
     def u64le(self) -> int:
         return int.from_bytes(self.take(8), "little")

@@ -1,22 +1,25 @@
 """Bytes that arrive in pieces, for decoders written as generators.
 
-A decoder that lacks bytes yields `NEED` and is resumed when more may be there; one that has filled a block of records
-yields `BLOCK`. Nothing is parsed twice: what was consumed is gone, and what is waited for (`wanted` bytes) is joined
-once, when all of it has come, so that tiny pieces cost no more than big ones.
+A decoder that lacks bytes yields `NEED` and is resumed when more may be there; one that has filled a block of records,
+or has read `TURN` fields without doing so, yields `BLOCK`. Nothing is parsed twice: what was consumed is gone, and what
+is waited for (`wanted` bytes) is joined once, when all of it has come, so that tiny pieces cost no more than big ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from io import BytesIO
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from df2redis_tui.dragonfly.rdb import lzf
-from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF, INT_WIDTH, check_string_length
+from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF, INT_WIDTH, MAX_STRING, check_string_length
 from df2redis_tui.errors import DecodeError
 
 NEED: Final = 0
 BLOCK: Final = 1
+TURN: Final = 16_384  # fields: some 20 ms
+LZF_AT_ONCE: Final = 16 * 1024  # bytes of compressed text: some 10 ms
+UNPACKED_MOST: Final = 512 * 1024**2  # bytes; an LZF string that has to be held whole
 
 T = TypeVar("T")
 Steps = Generator[int, None, T]
@@ -36,7 +39,9 @@ class Tape:
 class Source:
     """A window `data[pos:]` on a byte stream, and the pieces behind it. `base` is the stream position of data[0]."""
 
-    __slots__ = ("_pending", "_pending_bytes", "_tapes", "base", "data", "pos", "wanted")
+    __slots__ = ("_pending", "_pending_bytes", "_tapes", "_turn", "aside", "base", "data", "pos", "wanted")
+
+    held_most: ClassVar[int] = MAX_STRING  # bytes that one item may need at once
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = data
@@ -46,6 +51,8 @@ class Source:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._tapes: list[Tape] = []
+        self._turn = TURN
+        self.aside = 0  # bytes that have been read of an item that is not complete
 
     def add(self, data: bytes) -> None:
         if data:
@@ -59,6 +66,11 @@ class Source:
         """Bytes consumed since the source began."""
         return self.base + self.pos
 
+    def held(self) -> int:
+        """Bytes in memory: what has not been consumed, what is on tapes, what is laid aside."""
+        taped = self.tell() - min(tape.begin for tape in self._tapes) if self._tapes else 0
+        return self.available() + taped + self.aside
+
     def fail(self, reason: str) -> DecodeError:
         return DecodeError(reason, context=self.data[self.pos : self.pos + 16])
 
@@ -68,6 +80,8 @@ class Source:
 
     def need(self, count: int) -> Steps[None]:
         """Return when `count` bytes stand in the window."""
+        if count > self.held_most:
+            raise self.fail(f"an item of {count:,} bytes is to be held at once where {self.held_most:,} are the most")
         while self.available() < count:
             self.wanted = count
             yield from self.pull()
@@ -87,6 +101,15 @@ class Source:
         self.pos = 0
         self._pending.clear()
         self._pending_bytes = 0
+
+    def spend(self, fields: int) -> None:
+        """Count work that costs as much as reading so many fields."""
+        self._turn -= fields
+
+    def give_turn(self) -> Steps[None]:
+        """Let others run before more of the same is read."""
+        self._turn = TURN
+        yield BLOCK
 
     def start_tape(self) -> Tape:
         tape = Tape(self.pos, self.base + self.pos)
@@ -108,6 +131,9 @@ class Source:
 
     def take_some(self, limit: int) -> Steps[bytes]:
         """Between 1 and `limit` bytes, what is there."""
+        self._turn -= 1
+        if self._turn < 0:
+            yield from self.give_turn()
         if self.pos >= len(self.data):
             yield from self.need(1)
         pos, data = self.pos, self.data
@@ -116,6 +142,9 @@ class Source:
         return data if not pos and stop == len(data) else data[pos:stop]
 
     def take(self, count: int) -> Steps[bytes]:
+        self._turn -= 1
+        if self._turn < 0:
+            yield from self.give_turn()
         stop = self.pos + count
         if stop > len(self.data):
             yield from self.need(count)
@@ -135,6 +164,9 @@ class Source:
 
     def skip(self, count: int) -> Steps[None]:
         """Consume `count` bytes without keeping them."""
+        self._turn -= 1
+        if self._turn < 0:
+            yield from self.give_turn()
         while count:
             if self.pos >= len(self.data):
                 yield from self.need(1)
@@ -143,6 +175,9 @@ class Source:
             count -= step
 
     def byte(self) -> Steps[int]:
+        self._turn -= 1
+        if self._turn < 0:
+            yield from self.give_turn()
         if self.pos >= len(self.data):
             yield from self.need(1)
         self.pos += 1
@@ -150,6 +185,9 @@ class Source:
 
     def length(self) -> Steps[int]:
         """A LEN (protocol page §3.2); also the journal's packed integers."""
+        self._turn -= 1
+        if self._turn < 0:
+            yield from self.give_turn()
         if self.pos >= len(self.data):
             yield from self.need(1)
         first = self.data[self.pos]
@@ -183,17 +221,74 @@ class Source:
             return b"%d" % int.from_bytes(packed[1:], "little", signed=True)
         if first != ENC_LZF:
             raise self.fail(f"{first:02X} does not begin a string")
+        length, size = yield from self.lzf_lengths()
+        return (yield from self.unpacked(length, size))
+
+    def lzf_lengths(self) -> Steps[tuple[int, int]]:
+        """The lengths, packed and real, of an LZF string whose first byte is in the window."""
         self.pos += 1
         length = check_string_length((yield from self.length()))
         size = check_string_length((yield from self.length()))
-        return lzf.decompress((yield from self.take(length)), size)
+        return length, size
+
+    def unpacked(self, length: int, size: int) -> Steps[bytes]:
+        """The LZF text whose packed `length` bytes come next, as a whole."""
+        self.spend(length)
+        if length <= LZF_AT_ONCE:
+            return lzf.decompress((yield from self.take(length)), size)
+        most = min(UNPACKED_MOST, self.held_most)
+        if size > most:
+            raise self.fail(f"an LZF string of {size:,} bytes is to be held at once where {most:,} are the most")
+        packed, whole = PackedText(self, length, size), BytesIO()
+        while piece := (yield from packed.piece()):
+            whole.write(piece)
+            self.aside += len(piece)
+        self.aside -= size
+        return whole.getvalue()
 
 
-class Whole(Source):
-    """A source that is all there."""
+class PackedText:
+    """An LZF string that is decompressed as it is read."""
+
+    __slots__ = ("_decompressor", "_left", "_src", "size")
+
+    def __init__(self, src: Source, packed: int, size: int) -> None:
+        self.size = size
+        self._src = src
+        self._left = packed
+        self._decompressor = lzf.Decompressor(packed, size)
+
+    def piece(self) -> Steps[bytes]:
+        """What comes next, at most some 1.4 MiB; b"" at the end."""
+        while self._left:
+            packed = yield from self._src.take_some(min(self._left, LZF_AT_ONCE))
+            self._left -= len(packed)
+            piece = self._decompressor.feed(packed)
+            if self._left:
+                yield from self._src.give_turn()
+            if piece:
+                return piece
+        self._decompressor.finish()
+        return b""
+
+
+class Held(Source):
+    """A source that is all there, and whose reader gives turns."""
 
     __slots__ = ()
 
     def pull(self) -> Steps[None]:
         raise self.fail("the value is cut short")
         yield NEED
+
+
+class Whole(Held):
+    """A source that is all there, read in one go."""
+
+    __slots__ = ()
+
+    def give_turn(self) -> Steps[None]:
+        """Nobody waits who could take a turn."""
+        self._turn = TURN
+        return
+        yield BLOCK

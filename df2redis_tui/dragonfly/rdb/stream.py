@@ -1,8 +1,8 @@
 """The full-sync byte stream of one FLOW, decoded without any IO (protocol page §3).
 
-    decoder.receive(data)                      # as read from the socket, any split
-    while (block := decoder.next_block()):     # None: more bytes are needed
-        ...
+    decoder.receive(data)                                 # as read from the socket, any split
+    while (block := decoder.next_block()) is not None:    # None: more bytes are needed
+        ...                                               # and let others run: each call works for a short time only
 
 Records come in stream order and as early as possible. Whole strings and small values pass a tight loop
 (`_take_entries`); everything else, and every entry that is cut by the end of what has arrived, is read by generators
@@ -12,16 +12,24 @@ chunk id (opcode 224) has its own source and its own suspended reader.
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
-from df2redis_tui.dragonfly.journal import decode_blob
+from df2redis_tui.dragonfly.journal import ARGUMENTS_MOST, read_blob
 from df2redis_tui.dragonfly.rdb.blobs import LZ4, ZSTD, BlobSource
-from df2redis_tui.dragonfly.rdb.entry import ENTRY_TYPES, MAX_EXPIRE_MS, PREFIXES, Outlet, read_entry
+from df2redis_tui.dragonfly.rdb.chunks import OpenChunks
+from df2redis_tui.dragonfly.rdb.entry import (
+    ENTRY_TYPES,
+    LEAST_ENTRY,
+    MAX_EXPIRE_MS,
+    PREFIXES,
+    RECORD_OVERHEAD,
+    Outlet,
+    read_entry,
+)
 from df2redis_tui.dragonfly.rdb.lengths import check_string_length
 from df2redis_tui.dragonfly.rdb.search import skip_key_map, skip_vector_index
+from df2redis_tui.dragonfly.rdb.skips import SKIPS
 from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
-from df2redis_tui.dragonfly.rdb.walk import SKIPS
 from df2redis_tui.dragonfly.records import (
     Aux,
     Blob,
@@ -40,12 +48,12 @@ SLOT_INFO, FUNCTION, MODULE_AUX, AUX, RESIZEDB, SELECTDB, EOF = 244, 245, 247, 2
 
 _HEADER_BYTES: Final = 9
 _MAX_DB: Final = 1 << 31
-# A server has a handful open; each costs a suspended reader, so a hostile stream can't open them without bound.
-_MAX_OPEN_IDS: Final = 16384
+_BLOB_ARGUMENTS_MOST: Final = 1 << 20
+_IDLE_MOST: Final = 1 << 20  # opcodes in a row without data; the scripts of a source are AUX fields, one each
+_IDLE_TURN: Final = 4096  # of them without giving others a turn
 _MAX_RUN: Final = 8192
 _HOT_STRING: Final = 16384
 
-_CHUNK_HEADER: Final = Struct("<II")
 _INT8_TEXT: Final = tuple(b"%d" % (n if n < 128 else n - 256) for n in range(256))
 
 
@@ -53,9 +61,10 @@ class SnapshotDecoder:
     """Full-sync bytes of one FLOW in, blocks of records out.
 
     `token`: the eof token of the reply to DFLY FLOW; the stream must end with it. `small_limit`: values of more bytes
-    come in parts of about `part_bytes`. `block_bytes`: about how much content a block holds; only one element that is
-    itself bigger can exceed it. `df_version`: (major, minor) of the server, for the one opcode (222) whose layout
-    depends on it; without it the AUX field `df-ver` decides.
+    come in parts of about `part_bytes`. `block_bytes`: about how much content a block holds, to which every record,
+    element and entry adds something of its own; only one element that is itself bigger can exceed it. `df_version`:
+    (major, minor) of the server, for the one opcode (222) whose layout depends on it; without it the AUX field `df-ver`
+    decides.
 
     Malformed input raises DecodeError (with flow and offset) from `next_block`, after all records in front of it have
     been delivered; the decoder is dead then and raises the same again.
@@ -78,7 +87,8 @@ class SnapshotDecoder:
         self._outlet = Outlet(small_limit, part_bytes, block_bytes)
         self._source = Source()
         self._db = 0
-        self._open: dict[int, tuple[Source, Steps[None]]] = {}
+        self._chunks = OpenChunks(self._outlet)
+        self._idle = 0
         self._steps = self._run()
         self._waiting = False
         self._ended = False
@@ -105,7 +115,8 @@ class SnapshotDecoder:
         self._source.add(data)
 
     def next_block(self) -> list[SnapshotRecord] | None:
-        """The next records in stream order, or None when more bytes are needed or the stream is finished."""
+        """The next records in stream order, or None when more bytes are needed or the stream is finished. An empty
+        block: much was read that gave no record yet, and there is more."""
         if not self._ended and self._error is None and not self._starved():
             try:
                 self._waiting = next(self._steps) != BLOCK
@@ -121,6 +132,8 @@ class SnapshotDecoder:
             raise self._error
         if self._ended:
             self.finished = True
+        elif records is None and not self._waiting:
+            return []
         return records
 
     def _starved(self) -> bool:
@@ -143,14 +156,18 @@ class SnapshotDecoder:
         """Read items until EOF, or until the blob `src` is used up."""
         outlet = self._outlet
         while True:
+            before = src.pos
             self._take_entries(src)
+            if src.pos != before:
+                self._idle = 0
             if outlet.full():
                 yield BLOCK
             elif src.pos < len(src.data):
                 op = src.data[src.pos]
                 src.pos += 1
                 if op in ENTRY_TYPES or op in PREFIXES:
-                    yield from read_entry(src, op, self._db, outlet)
+                    yield from read_entry(src, op, self._db, outlet, outlet.small_limit)
+                    self._idle = 0
                 elif op == EOF and not in_blob:
                     yield from self._end(src)
                     return
@@ -175,9 +192,10 @@ class SnapshotDecoder:
         append = last.items.append if isinstance(last, Strings) and last.db == db else None
         from_bytes = int.from_bytes
         skips = SKIPS
+        taken = 0
         int8_text = _INT8_TEXT
         try:
-            for _ in range(_MAX_RUN):
+            for taken in range(_MAX_RUN):  # noqa: B007 (counted behind the loop)
                 if pos >= stop:
                     break
                 op = data[pos]
@@ -245,17 +263,24 @@ class SnapshotDecoder:
         except IndexError:
             pass
         src.pos = pos
-        outlet.size += pos - begin
+        outlet.size += max(pos - begin, taken * LEAST_ENTRY)
 
     def _item(self, src: Source, op: int, in_blob: bool) -> Steps[None]:
         outlet = self._outlet
         if op == TAGGED_CHUNK:
-            yield from self._chunk(src)
-        elif op == JOURNAL_BLOB:
-            yield from src.length()
-            content = yield from src.string()
-            outlet.put(Blob(decode_blob(self._flow, content, self.offset)), len(content))
-        elif op in (LZ4, ZSTD) and not in_blob:
+            self._idle = 0
+            yield from self._chunks.read(src, self._db)
+            return
+        if op == JOURNAL_BLOB:
+            self._idle = 0
+            yield from self._journal(src)
+            return
+        self._idle += 1
+        if self._idle > _IDLE_MOST:
+            raise src.fail(f"more than {_IDLE_MOST:,} opcodes in a row carry no data")
+        if not self._idle % _IDLE_TURN:
+            yield from src.give_turn()
+        if op in (LZ4, ZSTD) and not in_blob:
             left = check_string_length((yield from src.length()))
             yield from self._items(BlobSource(src, op, left), in_blob=True)
         elif op == SELECTDB:
@@ -294,36 +319,23 @@ class SnapshotDecoder:
             src.pos -= 1
             raise src.fail(f"{op} is no value type or opcode that may stand here")
 
-    def _chunk(self, src: Source) -> Steps[None]:
-        """E0 u32le stream id, u32le payload length, payload: a piece of one value (§3.7)."""
-        id, left = _CHUNK_HEADER.unpack((yield from src.take(8)))
-        if not id or not left:
-            raise src.fail("a tagged chunk has the id or the length 0")
-        if id not in self._open:
-            if len(self._open) >= _MAX_OPEN_IDS:
-                raise src.fail(f"more than {_MAX_OPEN_IDS:,} values are open in tagged chunks")
-            begun = Source()
-            self._open[id] = begun, self._tagged_entry(begun, self._db)
-        chunk, steps = self._open[id]
-        while left:
-            piece = yield from src.take_some(left)
-            left -= len(piece)
-            chunk.add(piece)
-            try:
-                while next(steps) == BLOCK:
-                    yield BLOCK
-            except StopIteration:
-                del self._open[id]
-                if left or chunk.available():
-                    raise src.fail("a tagged chunk goes on behind the end of its value") from None
-
-    def _tagged_entry(self, chunk: Source, db: int) -> Steps[None]:
-        op = yield from chunk.byte()
-        yield from read_entry(chunk, op, db, self._outlet)
+    def _journal(self, src: Source) -> Steps[None]:
+        """LEN records, STR records: a journal inside the full sync."""
+        yield from src.length()
+        begin = src.tell()
+        content = yield from src.string()
+        outlet = self._outlet
+        compressed = isinstance(src, BlobSource) or src.tell() - begin < len(content)
+        most = _BLOB_ARGUMENTS_MOST if compressed else ARGUMENTS_MOST
+        for entries, size in read_blob(self._flow, content, self.offset, most):
+            if entries:
+                outlet.put(Blob(entries), max(size, RECORD_OVERHEAD * len(entries)))
+            if outlet.full() or not entries:
+                yield BLOCK
 
     def _end(self, src: Source) -> Steps[None]:
-        if self._open:
-            raise src.fail(f"the full sync ends with {len(self._open)} values unfinished in tagged chunks")
+        if len(self._chunks):
+            raise src.fail(f"the full sync ends with {len(self._chunks)} values unfinished in tagged chunks")
         yield from src.take(8)
         token = yield from src.take(len(self._token))
         if token != self._token:

@@ -19,6 +19,7 @@ StreamId = tuple[int, int]
 StreamEntry = tuple[int, int, list[bytes]]
 
 _DELETED, _SAME_FIELDS = 1, 2
+_IDS: Final = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def decode_stream_node(node: r.StreamNode) -> list[StreamEntry]:
     except IndexError:
         raise DecodeError("a stream node is cut short") from None
     except ValueError:
-        raise DecodeError("a stream node holds text where a number belongs") from None
+        raise DecodeError("a stream node holds text, or no id, where a number belongs") from None
 
 
 def _node_entries(node: r.StreamNode, items: list[bytes]) -> list[StreamEntry]:
@@ -146,6 +147,8 @@ def _node_entries(node: r.StreamNode, items: list[bytes]) -> list[StreamEntry]:
     while at < len(items):
         flags = int(items[at])
         ms, seq = node.ms + int(items[at + 1]), node.seq + int(items[at + 2])
+        if not (0 <= ms < _IDS and 0 <= seq < _IDS):
+            raise ValueError
         at += 3
         if flags & _SAME_FIELDS:
             count = fields

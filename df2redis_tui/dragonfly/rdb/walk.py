@@ -1,8 +1,7 @@
 """Walking the elements of a value of any size in bounded memory.
 
 `walk` reads one value of a container or sketch type from a source and hands its elements over in the shapes that
-`records.ValuePart` documents. The `skip` functions in `SKIPS` find the end of a small value that is all there.
-"""
+`records.ValuePart` documents."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import Final, Protocol
 
 from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb import encodings
-from df2redis_tui.dragonfly.rdb.lengths import skip_length, skip_strings
+from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF
 from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
 from df2redis_tui.errors import DecodeError
 
@@ -20,8 +19,13 @@ from df2redis_tui.errors import DecodeError
 MEMBER_EXPIRY_BASE: Final = 1675209600
 _MAX_EXPIRY_SECONDS: Final = 1 << 40
 
-_PLAIN_NODE, _PACKED_NODE = 1, 2
+PLAIN_NODE, PACKED_NODE = 1, 2
+UNPACKED_LIST: Final = 1024 * 1024  # bytes out of LZF nodes, from which a list comes in parts however short it stood
+_META_MOST: Final = 64 * 1024 * 1024  # bytes of a stream's groups: 1.6 million pending entries
 _DOUBLE: Final = Struct("<d")
+
+
+_TOO_MANY_PENDING: Final = "a stream's groups have more pending entries than can be held"
 
 
 class Sink(Protocol):
@@ -57,15 +61,17 @@ def member_expiry(text: bytes) -> int:
 
 def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     """Read one value's payload; full parts go to `sink`, the elements not yet handed over are returned."""
-    stride = _STRIDES.get(type)
+    stride = STRIDES.get(type)
     if stride is not None:
         return (yield from _walk_strings(src, stride, type, sink))
     if type == r.ZSET2:
         return (yield from _walk_zset(src, sink))
-    packed = _PACKED.get(type)
+    packed = PACKED.get(type)
     if packed is not None:
         blob = yield from src.string()
-        return _even(type, packed(blob))
+        elements = packed(blob)
+        src.spend(len(elements))
+        return _even(type, elements)
     if type in (r.LIST_QUICKLIST, r.LIST_QUICKLIST2):
         return (yield from _walk_nodes(src, type, sink))
     if type in (r.STREAM1, r.STREAM3):
@@ -78,8 +84,8 @@ def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     return raw.rest()
 
 
-_STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
-_PACKED: Final[dict[int, Callable[[bytes], list[bytes]]]] = {
+STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
+PACKED: Final[dict[int, Callable[[bytes], list[bytes]]]] = {
     r.INTSET: encodings.intset,
     r.ZSET_ZIPLIST: encodings.ziplist,
     r.HASH_ZIPLIST: encodings.ziplist,
@@ -160,24 +166,33 @@ def _walk_zset(src: Source, sink: Sink) -> Steps[list[object]]:
 
 def _walk_nodes(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     left = yield from src.length()
+    unpacked = 0
     elements: list[object] = []
     limit = src.tell() + sink.limit
     while left:
-        container = _PACKED_NODE if type == r.LIST_QUICKLIST else (yield from src.length())
+        container = PACKED_NODE if type == r.LIST_QUICKLIST else (yield from src.length())
+        if src.pos >= len(src.data):
+            yield from src.need(1)
+        compressed = src.data[src.pos] == ENC_LZF
         node = yield from src.string()
+        if compressed:
+            unpacked += len(node)
+        before = len(elements)
         if type == r.LIST_QUICKLIST:
             elements += encodings.ziplist(node)
-        elif container == _PACKED_NODE:
+        elif container == PACKED_NODE:
             elements += encodings.listpack(node)
-        elif container == _PLAIN_NODE:
+        elif container == PLAIN_NODE:
             elements.append(node)
         else:
             raise src.fail(f"a list node has the unknown container {container}")
+        src.spend(len(elements) - before)
         left -= 1
-        if left and src.tell() >= limit:
+        if (left and src.tell() >= limit) or unpacked > UNPACKED_LIST:
             if sink.part(elements):
                 yield BLOCK
             elements = []
+            unpacked = 0
             limit = src.tell() + sink.limit
     return elements
 
@@ -199,12 +214,12 @@ def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
             elements = []
             limit = src.tell() + sink.limit
     tape = src.start_tape()
-    yield from _pass_stream_meta(src, type)
+    yield from _pass_stream_meta(src, type, tape.begin + min(_META_MOST, src.held_most))
     elements.append(r.StreamMeta(type, src.stop_tape(tape)))
     return elements
 
 
-def _pass_stream_meta(src: Source, type: int) -> Steps[None]:
+def _pass_stream_meta(src: Source, type: int, most: int) -> Steps[None]:
     newer = type == r.STREAM3
     for _ in range(8 if newer else 3):
         yield from src.length()
@@ -215,10 +230,17 @@ def _pass_stream_meta(src: Source, type: int) -> Steps[None]:
         for _ in range((yield from src.length())):
             yield from src.skip(24)
             yield from src.length()
+            if src.tell() > most:
+                raise src.fail(_TOO_MANY_PENDING)
         for _ in range((yield from src.length())):
             yield from src.string()
             yield from src.skip(16 if newer else 8)
-            yield from src.skip(16 * (yield from src.length()))
+            size = 16 * (yield from src.length())
+            if src.tell() + size > most:
+                raise src.fail(_TOO_MANY_PENDING)
+            yield from src.skip(size)
+        if src.tell() > most:
+            raise src.fail(_TOO_MANY_PENDING)
 
 
 class _RawWalk:
@@ -330,47 +352,5 @@ _SKETCHES: Final[dict[int, Callable[[_RawWalk], Steps[None]]]] = {
 }
 
 WALKED: Final = frozenset(
-    {*_STRIDES, *_PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
+    {*STRIDES, *PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
 )
-
-
-def _skip_one(data: bytes, pos: int) -> int:
-    return skip_strings(data, pos, 1)
-
-
-def _skip_times(stride: int) -> Callable[[bytes, int], int]:
-    def skip(data: bytes, pos: int) -> int:
-        count, pos = skip_length(data, pos)
-        return skip_strings(data, pos, count * stride)
-
-    return skip
-
-
-def _skip_zset(data: bytes, pos: int) -> int:
-    count, pos = skip_length(data, pos)
-    for _ in range(count):
-        first = data[pos]
-        pos = (pos + first + 9) if first < 64 else skip_strings(data, pos, 1) + 8
-    return pos
-
-
-def _skip_quicklist2(data: bytes, pos: int) -> int:
-    count, pos = skip_length(data, pos)
-    for _ in range(count):
-        container, pos = skip_length(data, pos)
-        if container not in (_PLAIN_NODE, _PACKED_NODE):
-            raise IndexError
-        pos = skip_strings(data, pos, 1)
-    return pos
-
-
-# By type: the position behind a value that begins at `pos`; IndexError or a position behind the data if it is not all
-# there or malformed. The resumable walk then says which.
-SKIPS: Final[list[Callable[[bytes, int], int] | None]] = [None] * 256
-for _type in (*_PACKED, r.JSON, r.JSON_OLD):
-    SKIPS[_type] = _skip_one
-for _type, _stride in _STRIDES.items():
-    SKIPS[_type] = _skip_times(_stride)
-SKIPS[r.LIST_QUICKLIST] = _skip_times(1)
-SKIPS[r.LIST_QUICKLIST2] = _skip_quicklist2
-SKIPS[r.ZSET2] = _skip_zset

@@ -126,11 +126,11 @@ def move(to: Rewriter, args: Args) -> None:
             return
         if to.old is not None and to.old.holds(new_db, key):
             to.old.replaced(new_db, key)
-            _reread_in_both(to, key, new_db, WHY)
+            reread_in_both(to, (key,), new_db, WHY)
         elif to.base_db:
-            _reread_in_both(to, key, new_db, "MOVE, and the databases have other numbers on the target")
+            reread_in_both(to, (key,), new_db, "MOVE, and the databases have other numbers on the target")
         elif to.expiry.is_held(to.db, key) or to.expiry.is_held(new_db, key):
-            _reread_in_both(to, key, new_db, "MOVE may have taken a TTL along, or have done nothing")
+            reread_in_both(to, (key,), new_db, "MOVE may have taken a TTL along, or have done nothing")
         else:
             to.expiry.cancel(to.db, key)
             to.expiry.cancel(new_db, key)
@@ -143,10 +143,11 @@ def move(to: Rewriter, args: Args) -> None:
             to.db = here
 
 
-def _reread_in_both(to: Rewriter, key: bytes, new_db: int, why: str) -> None:
+def reread_in_both(to: Rewriter, keys: Args, new_db: int, why: str) -> None:
+    """Read keys again in the record's database and in another one."""
     here = to.db
-    for to.db in (here, new_db):
-        to.reread((key,), why)
+    for to.db in dict.fromkeys((here, new_db)):
+        to.reread(keys, why)
     to.db = here
 
 

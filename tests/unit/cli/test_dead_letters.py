@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import resource
 import stat
 from pathlib import Path
 
 import pytest
 
-from df2redis_tui.errors import EXIT_NOT_COPIED, NotCopied
+from df2redis_tui.errors import EXIT_NOT_COPIED, ConfigError, NotCopied
 from df2redis_tui.telemetry.dead_letters import DeadLetters
+from df2redis_tui.telemetry.snapshot import Confirmed, Verdict
+from df2redis_tui.telemetry.verdict import Ending, judge
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 
+ALL = Confirmed(True, 1, 1, 0, 0, 0, False, 0)
 REFUSAL = Refusal(3, b"user:\xff\n1", "bloom", "no such type there", flow=2, lsn=77, payload=b"0123456789")
 
 
@@ -80,11 +84,20 @@ def test_a_second_run_appends_also_after_half_a_line(tmp_path: Path) -> None:
     assert json.loads(lines[2])["type"] == "bloom"
 
 
-def test_a_full_disk_is_an_error_naming_key_and_file() -> None:
+def test_what_a_full_disk_does_not_take_is_counted_and_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     port = DeadLetters(Path("/dev/full"), "skip")
-    with pytest.raises(NotCopied, match=r"bloom.*nor recorded in /dev/full: No space left on device"):
-        port.refuse(REFUSAL)
-    assert port.count == 0
+    port.refuse(REFUSAL)
+    port.refuse(REFUSAL)
+    assert (port.count, port.unrecorded) == (2, 2)
+    assert port.why_unrecorded == "No space left on device"
+    assert port.refused(3, REFUSAL.key)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 2
+    assert all("bloom" in text and "nor recorded in /dev/full: No space left" in text for text in said)
+    outcome = judge(ALL, Ending(dead_letters=port.count, unrecorded=2, why_unrecorded=port.why_unrecorded))
+    assert outcome.verdict is Verdict.INCOMPLETE
+    assert "2 of the keys or commands could not be copied, 2 of which are in no dead letter" in outcome.text
+    assert "2 that could not be recorded (No space left on device)" in outcome.not_copied
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_whole_lines_only(tmp_path: Path) -> None:
@@ -94,19 +107,33 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_whole_lines_only(tm
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
     try:
-        with pytest.raises(NotCopied, match="File too large"):
-            port.refuse(REFUSAL)
+        port.refuse(REFUSAL)
+        assert port.why_unrecorded == "File too large"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "d.jsonl").read_bytes() == before
     port.refuse(REFUSAL)
     assert len(letters(tmp_path / "d.jsonl")) == 2
+    assert (port.count, port.unrecorded) == (3, 1)
 
 
-def test_a_state_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(NotCopied, match="nor recorded in"):
-        DeadLetters(tmp_path / "file" / "d.jsonl", "skip").refuse(REFUSAL)
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_what_is_no_file_is_told_before_the_run_and_never_followed(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "d.jsonl"
+    DeadLetters(path, "skip").check()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.mkdir()
+    port = DeadLetters(path, "skip")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        port.check()
+    DeadLetters(path, "stop").check()
+    port.refuse(REFUSAL)
+    assert (port.count, port.unrecorded) == (1, 1)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_memory_of_refused_keys_is_bounded_and_forgets_the_oldest(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import os
 import re
 import stat
 import threading
@@ -16,6 +17,7 @@ from typing import Literal
 import pytest
 
 from df2redis_tui.errors import ConfigError
+from df2redis_tui.masking import forget_secrets, register_secret
 from df2redis_tui.settings import Secret
 from df2redis_tui.telemetry import logs
 
@@ -23,10 +25,10 @@ from df2redis_tui.telemetry import logs
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     root, before = logging.getLogger(), logging.getLogger().level
-    logs._secrets.clear()
+    forget_secrets()
     yield
     logs.stop_logging()
-    logs._secrets.clear()
+    forget_secrets()
     root.setLevel(before)
 
 
@@ -81,7 +83,7 @@ def test_json_is_one_object_per_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fmt", ["text", "json"])
 def test_secrets_are_masked_everywhere(tmp_path: Path, fmt: Literal["text", "json"]) -> None:
-    logs.register_secret(Secret('sek"rit é'))
+    register_secret(Secret('sek"rit é'))
     file = written(tmp_path, fmt)
     log.info('said sek"rit é', value='sek"rit é')
     logging.getLogger("another.library").warning("%s and %s", 'sek"rit é', "redis://u:other@h")
@@ -96,9 +98,24 @@ def test_secrets_are_masked_everywhere(tmp_path: Path, fmt: Literal["text", "jso
     assert text.count("***") >= 4
 
 
-def test_one_and_two_letter_secrets_do_not_blacken_the_log(tmp_path: Path) -> None:
-    logs.register_secret(Secret("a"))
-    assert logs.masked("a cat") == "a cat"
+def test_a_device_or_fifo_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_ROTATE_BYTES", 100)
+    (tmp_path / "log").mkdir()
+    path = tmp_path / "log" / "replicate.log"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="nobody reads it"):
+        logs.setup_logging(tmp_path / "log")
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        logs.setup_logging(tmp_path / "log")
+        for number in range(10):
+            log.info("a line of some length", number=number)
+        logs.stop_logging()
+        assert os.read(reader, 10_000).count(b"\n") == 10
+    finally:
+        os.close(reader)
+    assert [p.name for p in path.parent.iterdir()] == ["replicate.log"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
 
 
 def test_a_level_that_is_off_costs_no_record(tmp_path: Path) -> None:
@@ -174,7 +191,7 @@ def test_a_full_disk_is_counted_and_silent(tmp_path: Path, capfd: pytest.Capture
 
 
 def test_warnings_and_errors_stay_readable_in_memory(tmp_path: Path) -> None:
-    logs.register_secret(Secret("sekrit"))
+    register_secret(Secret("sekrit"))
     file = written(tmp_path)
     log.info("unseen")
     log.warning("first sekrit", flow=2)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from df2redis_tui.replication.existing import ExistingKeys
-from df2redis_tui.replication.key_marks import FULL, KeyMarks
+from df2redis_tui.errors import ConfigError
+from df2redis_tui.replication.bound_file import Owner
+from df2redis_tui.replication.key_marks import KeyMarks
 
+OWNER = Owner("a" * 16, "job", "10.0.0.1:6379")
 NAMES = [b"key:%d" % i for i in range(5_000)]
 
 
@@ -49,35 +51,21 @@ def test_what_is_dropped_is_gone_and_nothing_else(exact: bool) -> None:
 def test_a_file_keeps_all_of_it_for_its_owner_only(tmp_path: Path, exact: bool) -> None:
     path = tmp_path / "state" / "job.old"
     held = marks(exact=exact)
-    held.save(path)
+    held.save(path, OWNER)
     assert path.stat().st_mode & 0o777 == 0o600
     assert [p.name for p in path.parent.iterdir()] == ["job.old"]
     again = KeyMarks(exact=exact)
-    assert again.load(path)
+    assert again.load(path, OWNER)
     assert len(again) == len(held)
     assert again.holds(0, NAMES[77])
     assert not again.holds(2, NAMES[77])
 
 
-def test_no_file_and_a_file_of_another_kind_are_not_known(tmp_path: Path) -> None:
-    assert not KeyMarks().load(tmp_path / "job.old")
-    marks(exact=True).save(tmp_path / "job.old")
-    assert not KeyMarks().load(tmp_path / "job.old")
-
-
-def test_a_file_of_existing_keys_is_one_digest_after_the_other(tmp_path: Path) -> None:
-    """Earlier releases wrote it so."""
-    existing = ExistingKeys()
-    existing.add(0, NAMES)
-    existing.sort()
-    existing.save(tmp_path / "job.existing")
-    raw = (tmp_path / "job.existing").read_bytes()
-    assert len(raw) == FULL * len(NAMES)
-    shuffled = b"".join(raw[at : at + FULL] for at in range(len(raw) - FULL, -1, -FULL))
-    (tmp_path / "job.existing").write_bytes(shuffled)
-    again = ExistingKeys()
-    assert again.load(tmp_path / "job.existing")
-    assert all((0, name) in again for name in NAMES)
+def test_no_file_is_not_known_and_one_of_another_kind_is_refused(tmp_path: Path) -> None:
+    assert not KeyMarks().load(tmp_path / "job.old", OWNER)
+    marks(exact=True).save(tmp_path / "job.old", OWNER)
+    with pytest.raises(ConfigError, match="damaged"):
+        KeyMarks().load(tmp_path / "job.old", OWNER)
 
 
 def test_a_copy_is_independent() -> None:

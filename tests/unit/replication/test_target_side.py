@@ -14,7 +14,7 @@ from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities
 
 
 class Connection:
-    """A node that answers INFO, MODULE LIST and COMMAND INFO."""
+    """A node that answers INFO, MODULE LIST, COMMAND INFO, and nothing to COMMAND."""
 
     def __init__(self, version: str, modules: list[bytes], known: Callable[[bytes], Any] | None) -> None:
         self.info = f"redis_version:{version}\r\nrole:master\r\n".encode()
@@ -28,6 +28,8 @@ class Connection:
             return [b"proto-max-bulk-len", b"536870912"]
         if args[0] == "MODULE":
             return [[b"name", name, b"ver", 1] for name in self.modules]
+        if args == ("COMMAND",):
+            return None
         assert args[:2] == ("COMMAND", "INFO")
         if self.known is None:
             return hiredis.ReplyError("NOPERM this user has no permissions to run the 'command|info' command")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hiredis import ReplyError
 
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
@@ -66,7 +67,7 @@ def test_an_aborted_transaction_applied_nothing() -> None:
 def test_an_error_inside_exec_is_its_commands_alone() -> None:
     blocks = [block("INCR a", "LPUSH b x")]
     part = part_of(blocks, layout=[MULTI, 0, 1, EXTRA, EXEC], replies=5, seen=5)
-    part.exec_results(4, [1, ValueError("WRONGTYPE"), b"OK"], ValueError)
+    part.exec_results(4, [1, ReplyError("WRONGTYPE"), b"OK"])
     assert fates(blocks, part) == [Fate.APPLIED, Fate.FAILED]
 
 

@@ -147,7 +147,7 @@ def test_replies_are_counted_however_they_arrive(size: int, ledger: FlowLedger) 
             assert part is not None
             lane.post(part)
         replies = b"+OK\r\n+OK\r\n:-3\r\n" + b"+OK\r\n" + b"+QUEUED\r\n" * 5
-        replies += b"*5\r\n+OK\r\n-WRONGTYPE *3 $5\r\n:12\r\n+OK\r\n:1\r\n" + b"+OK\r\n:1\r\n:2\r\n"
+        replies += b"*5\r\n+OK\r\n-WRONGTYPE *3 $5\r\n:12\r\n+OK\r\n:1\r\n" + b"+OK\r\n+OK\r\n:2\r\n"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lane.run)
             for at in range(0, len(replies), size):
@@ -173,7 +173,8 @@ def test_an_array_of_integers_whose_header_came_alone_is_one_reply() -> None:
     async def main() -> list[int]:
         pipe, done = Pipe(), []
         lane = lane_over(pipe, lambda part: done.append(part.batch.number))
-        batches = [batch_of(Block(0, [SET, SET])), batch_of(Block(0, [SET]))]
+        fields = encode("HPEXPIREAT", "h", "1", "FIELDS", "2", "f", "g")
+        batches = [batch_of(Block(0, [SET, fields])), batch_of(Block(0, [SET]))]
         for number, batch in enumerate(batches):
             batch.number = number
             part = whole_part(batch, batch.blocks, "n", lane, None, 0)
@@ -240,8 +241,9 @@ def test_an_array_outside_of_the_transaction_of_a_part_does_not_swallow_what_fol
     async def main() -> tuple[bool, dict[int, str]]:
         pipe = Pipe()
         lane = lane_over(pipe)
-        batch = batch_of(Block(0, [SET, INCR]))
-        part = Part(batch, "n", [SET, INCR], b"", 5, [0, MULTI, 1, EXTRA, EXEC])
+        fields = encode("HPEXPIREAT", "h", "1", "FIELDS", "1", "f")
+        batch = batch_of(Block(0, [fields, INCR]))
+        part = Part(batch, "n", [fields, INCR], b"", 5, [0, MULTI, 1, EXTRA, EXEC])
         lane.post(part)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lane.run)

@@ -35,7 +35,7 @@ class Refusals:
 
     def refuse(self, refusal: Refusal) -> None:
         self.seen.append(refusal)
-        if refusal.on_target != "incomplete":
+        if refusal.of_key and refusal.on_target != "incomplete":
             self.keys.add((refusal.db, refusal.key))
         if self.stop:
             raise NotCopied(refusal.reason)

@@ -90,7 +90,6 @@ SAME_EVERYWHERE = [
     "XGROUP CREATE k g $",
     "XGROUP DESTROY k g",
     "XSETID k 5-0",
-    "SOMENEWCOMMAND k v",
 ]
 
 

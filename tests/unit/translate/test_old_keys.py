@@ -41,7 +41,7 @@ def test_old_value_and_command_go_together(old: OldKeys) -> None:
 
 
 def test_a_snapshot_value_has_replaced_the_old_one(old: OldKeys) -> None:
-    snapshot(old=old).translate([Strings(0, [(b"a", b"1", 0)])], NOW, GRACE, 0.0)
+    assert list(snapshot(old=old).translate([Strings(0, [(b"a", b"1", 0)])], NOW, GRACE, 0.0))
     assert outcome(items(journal(old=old), entry("INCR a"), entry("APPEND b x"))) == [
         "INCR a",
         "UNLINK b",

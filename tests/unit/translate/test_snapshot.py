@@ -37,7 +37,15 @@ EPOCH = 1_675_209_600  # member expiry counts seconds from here (§3.4)
 
 
 def translate(translator: SnapshotTranslator, *found: r.SnapshotRecord) -> list[Block]:
-    return translator.translate(list(found), NOW, GRACE, 0.0)
+    return list(translator.translate(list(found), NOW, GRACE, 0.0))
+
+
+def until_refused(translator: SnapshotTranslator, *found: r.SnapshotRecord) -> list[Block]:
+    """What comes before the policy ends the run."""
+    blocks: list[Block] = []
+    with pytest.raises(NotCopied):
+        blocks.extend(translator.translate(found, NOW, GRACE, 0.0))
+    return blocks
 
 
 def commands(translator: SnapshotTranslator, *found: r.SnapshotRecord) -> list[list[bytes]]:
@@ -173,9 +181,8 @@ def test_a_big_value_without_equivalent_leaves_no_older_one() -> None:
 
 def test_what_the_policy_ends_the_run_for_stays_as_it_was() -> None:
     translator = snapshot(REDIS70, refusals=Refusals(stop=True))
-    with pytest.raises(NotCopied):
-        translate(translator, Value(0, b"k", 0, r.BLOOM2, b"x"))
-    assert [c for block in translator.unsent for c in block.commands] == []
+    blocks = until_refused(translator, Value(0, b"k", 0, r.BLOOM2, b"x"))
+    assert [c for block in blocks for c in block.commands] == []
 
 
 @pytest.mark.parametrize(
@@ -245,12 +252,7 @@ def test_a_big_value_refused_in_its_middle_leaves_no_half(stop: bool) -> None:
     refusals = Refusals(stop)
     translator = snapshot(refusals=refusals, member_ttl="fail")
     found = big(r.SET_TTL, [b"a", 0], [b"b", FAR], [b"c", 0])
-    if stop:
-        with pytest.raises(NotCopied):
-            translate(translator, *found)
-        blocks = translator.unsent
-    else:
-        blocks = translate(translator, *found)
+    blocks = (until_refused if stop else translate)(translator, *found)
     sent = [parse(c)[0] for block in blocks for c in block.commands]
     assert sent == [b"UNLINK", b"SADD", b"DEL"]
     assert "removed again" in refusals.seen[0].reason

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from df2redis_tui.errors import printable
-from df2redis_tui.verify.side import Command, Reply, Side
+from df2redis_tui.verify.side import ODD_ANSWERS, Command, Reply, Side
 
 _SIZES: Final = {
     b"string": "STRLEN", b"list": "LLEN", b"set": "SCARD", b"hash": "HLEN", b"zset": "ZCARD", b"stream": "XLEN",
@@ -50,7 +50,17 @@ def _text(reply: Reply) -> bytes:
 
 
 async def read_contents(side: Side, db: int, keys: Sequence[bytes], *, field_ttls: bool) -> dict[bytes, Content]:
-    """Content of all `keys`. Big values are read in small groups, so memory is bounded by the biggest one."""
+    """Content of all `keys`. Big values are read in small groups, so memory is bounded by the biggest one.
+
+    Raises TargetError.
+    """
+    try:
+        return await _read_contents(side, db, keys, field_ttls)
+    except ODD_ANSWERS as odd:
+        raise side.unreadable(f"an answer is of another kind than its command has ({odd})") from None
+
+
+async def _read_contents(side: Side, db: int, keys: Sequence[bytes], field_ttls: bool) -> dict[bytes, Content]:
     heads = await side.read(db, [command for key in keys for command in (("TYPE", key), ("PTTL", key))])
     types = {key: _text(heads[2 * i]) for i, key in enumerate(keys)}
     ttls = {key: _number(heads[2 * i + 1]) for i, key in enumerate(keys)}

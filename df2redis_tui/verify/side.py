@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -10,9 +11,10 @@ import anyio
 import redis.exceptions
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 
+from df2redis_tui.answers import shown
 from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.settings import Endpoint, Tls
-from df2redis_tui.streams import PeerLost, RespConnection, encode, is_error, open_stream
+from df2redis_tui.streams import DATA, PeerLost, RespConnection, encode, is_error, open_stream
 
 Reply = object
 Command = tuple[bytes | str | int, ...]
@@ -23,6 +25,9 @@ _RAW: Final = (
     "HPTTL", "FIELDTTL", "STRLEN", "LLEN", "SCARD", "HLEN", "ZCARD", "XLEN", "XINFO",
 )  # fmt: skip
 
+
+# What redis-py, and who looks at values, may run into where a server answers with something of another kind.
+ODD_ANSWERS: Final = (LookupError, ValueError, TypeError, AttributeError, RecursionError, MemoryError)
 
 _ANSWER_WITHIN: Final = 60.0  # seconds; a group of big values takes its time
 
@@ -63,8 +68,9 @@ class Side:
         if self.endpoint.cluster:
             return [0]
         info = (await self.read(self.endpoint.db, [("INFO", "keyspace")]))[0]
-        lines = info.decode("ascii", "replace").splitlines() if isinstance(info, bytes) else []
-        return sorted(int(line[2 : line.index(":")]) for line in lines if line.startswith("db") and ":" in line)
+        if not isinstance(info, bytes):
+            raise self.unreadable(f"INFO keyspace: {shown(info)}")
+        return sorted(int(number) for number in re.findall(rb"^db(\d{1,9}):", info, re.MULTILINE))
 
     async def pages(self, db: int, size: int) -> AsyncIterator[list[bytes]]:
         """All keys of a database, about `size` at a time; SCAN may give a key twice."""
@@ -80,7 +86,7 @@ class Side:
                     if keys:
                         yield list(dict.fromkeys(keys))
                 case _:
-                    raise self._unreadable(str(reply))
+                    raise self.unreadable(f"SCAN: {shown(reply)}")
             if cursor == b"0":
                 break
 
@@ -89,9 +95,12 @@ class Side:
         for node in client.get_primaries():
             cursor = 0
             while True:
-                cursor, keys = await client.scan(cursor, count=size, target_nodes=node)
-                if isinstance(cursor, dict):
-                    cursor = next(iter(cursor.values()))
+                try:
+                    cursor, keys = await client.scan(cursor, count=size, target_nodes=node)
+                    if isinstance(cursor, dict):
+                        cursor = next(iter(cursor.values()))
+                except (redis.exceptions.RedisError, OSError, *ODD_ANSWERS) as failure:
+                    raise self.unreadable(f"SCAN: {failure}") from None
                 if keys:
                     yield list(dict.fromkeys(keys))
                 if cursor == 0:
@@ -104,13 +113,14 @@ class Side:
         try:
             if not self.endpoint.cluster:
                 connection = self._connections.get(db) or await self._connect(db)
-                return await connection.pipeline([encode(*command) for command in commands], timeout=_ANSWER_WITHIN)
+                wires = [encode(*command) for command in commands]
+                return await connection.pipeline(wires, timeout=_ANSWER_WITHIN, most=DATA)
             pipeline = (await self._cluster_client()).pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
             replies: list[Reply] = await pipeline.execute(raise_on_error=False)
-        except (redis.exceptions.RedisError, PeerLost, OSError) as failure:
-            raise self._unreadable(str(failure)) from None
+        except (redis.exceptions.RedisError, PeerLost, OSError, *ODD_ANSWERS) as failure:
+            raise self.unreadable(str(failure)) from None
         return replies
 
     async def _connect(self, db: int) -> RespConnection:
@@ -119,7 +129,7 @@ class Side:
         try:
             for reply in (await connection.authenticate(self.endpoint), await connection.call("SELECT", db)):
                 if is_error(reply):
-                    raise self._unreadable(str(reply))
+                    raise self.unreadable(str(reply))
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
@@ -143,7 +153,7 @@ class Side:
             await self._cluster.initialize()
         return self._cluster
 
-    def _unreadable(self, why: str) -> TargetError:
+    def unreadable(self, why: str) -> TargetError:
         text = printable(why.encode("utf-8", "backslashreplace"))
         return TargetError(f"comparing: the {self.name} {self.endpoint.label} could not be read: {text}")
 

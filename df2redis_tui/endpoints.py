@@ -88,6 +88,11 @@ def looks_like_url(text: str) -> bool:
     return bool(re.match(rf"\s*{_SCHEME.pattern}://", text))
 
 
+def shown_path(path: str) -> str:
+    """A path that can't be read, unless it is a bare word: that could be a password."""
+    return path if "/" in path or "." in path else _MASK
+
+
 def shown(url: str) -> str:
     """The URL with everything that is, or could be, a password replaced by `***`.
 

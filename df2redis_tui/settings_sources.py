@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from df2redis_tui.endpoints import parse_source, parse_target
+from df2redis_tui.endpoints import parse_source, parse_target, shown_path
 from df2redis_tui.errors import ConfigError
 from df2redis_tui.files import why_not_written
 from df2redis_tui.masking import register_secret, register_url
@@ -113,7 +113,9 @@ def _from_file(path: str, origin: str) -> dict[str, Given]:
     try:
         document = tomli.loads(place.read_bytes().decode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"the configuration file {path} ({origin}) can't be read: {error.strerror}") from None
+        raise ConfigError(
+            f"the configuration file {shown_path(path)} ({origin}) can't be read: {error.strerror}"
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"the configuration file {path} is not UTF-8 (byte {error.start:,})") from None
     except (tomli.TOMLDecodeError, RecursionError) as error:
@@ -263,7 +265,8 @@ def _check_readable(key: str, entry: Given) -> None:
         with entry.value.open("rb"):
             pass
     except OSError as error:
-        raise ConfigError(f"{key}: {entry.value} (from {entry.origin}) can't be read: {error.strerror}") from None
+        where = f"{shown_path(str(entry.value))} (from {entry.origin})"
+        raise ConfigError(f"{key}: {where} can't be read: {error.strerror}") from None
 
 
 def _check_summary(entry: Given | None) -> None:

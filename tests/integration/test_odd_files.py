@@ -15,7 +15,7 @@ import pytest
 from tests.support.player import Player, Script
 from tests.support.program import Program, copy_arguments
 from tests.support.servers import Server
-from tests.support.synthetic import STRING, entry, flow, string
+from tests.support.synthetic import STRING, entry, flow, record, string
 
 pytestmark = pytest.mark.real
 Start = Callable[..., Program]
@@ -144,3 +144,28 @@ def test_spill_makes_a_private_directory(any_target: Server, start: Start, run_d
     program = copied(any_target, start, "--backpressure", "spill")
     assert program.process.returncode == 0, program.output()
     assert stat.S_IMODE((run_dir / "state").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device nodes")
+def test_dead_letters_that_a_full_disk_does_not_take(any_target: Server, start: Start, run_dir: Path) -> None:
+    """The copy goes on, what is recorded nowhere is counted and said, and the next run meets it again."""
+    state = run_dir / "state"
+    state.mkdir(mode=0o700)
+    letters = state / "dead-letters.jsonl"
+    os.mknod(letters, stat.S_IFCHR | 0o600, os.stat("/dev/full").st_rdev)
+    journal = [record(b"LPUSH", b"text", b"x"), record(b"SET", b"after", b"2")]
+    refusing = Script((flow([entry(STRING, b"text", string(b"not a list"))], journal),))
+    with Player(refusing, refusing) as player:
+        program = start(copy_arguments(player.url, any_target.url))
+        assert program.wait() == 5, program.output()
+        said = " ".join(program.output().split())
+        assert "1 of the keys or commands could not be copied, 1 of which are in no dead letter" in said
+        assert "No space left on device" in said
+        assert "text" in next(line for line in program.log().splitlines() if "nor recorded in" in line)
+        assert any_target.client().get("after") == b"2"
+        assert stat.S_ISCHR(letters.stat().st_mode)
+        letters.unlink()
+        again = start(copy_arguments(player.url, any_target.url))
+        assert again.wait() == 5, again.output()
+    assert "1 keys or commands that no dead letter names" in again.log()
+    assert [letter["key"] for letter in again.dead_letters()] == ["text"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,8 +90,6 @@ def test_the_file_of_the_other_target_in_its_place_is_refused(
 def test_a_damaged_file_is_refused(
     source: FaultSource, targets: tuple[Server, Server], start: Start, tmp_path: Path, damage: str
 ) -> None:
-    import os
-
     a, _ = targets
     assert copied(source, a, start).process.returncode == 0
     path = tmp_path / "run" / "state" / "default.existing"
@@ -139,3 +140,29 @@ def test_two_targets_at_once_are_refused_with_the_name_of_the_other_process(
     assert f"in use by another run (process {first.process.pid} on host " in second.output()
     with b.client() as client:
         assert client.dbsize() == 0
+
+
+def forget(target: Server, state: Path) -> str:
+    argv = [sys.executable, "-m", "df2redis_tui", "forget", "--target", target.url, "--state-dir", str(state)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_forgetting_one_target_leaves_the_files_of_the_other(
+    source: FaultSource, targets: tuple[Server, Server], start: Start, tmp_path: Path
+) -> None:
+    a, b = targets
+    state = tmp_path / "run" / "state"
+    for target in (b, a):
+        assert copied(source, target, start).process.returncode == 0
+    assert str(state / "default.existing.") in forget(b, state)
+    assert (state / "default.existing").exists()
+    assert list(state.glob("default.existing.*")) == []
+    another_process(source)
+    assert copied(source, a, start).process.returncode == 0
+    assert held(a) == HELD
+    assert copied(source, b, start).process.returncode == 0
+    said = forget(a, state)
+    assert str(state / "default.existing.") in said
+    assert (state / "default.existing").exists()
+    forget(b, state)
+    assert list(state.glob("default.*")) == []

@@ -41,6 +41,8 @@ MISPLACED = [
     ("--metrics", MARK),
     ("--cluster-map", MARK),
     ("--cluster-map", f":{MARK}={MARK}@"),
+    ("--config", MARK),
+    ("--target-ca", MARK),
     ("--target-password-file", MARK),
     ("--source-password-file", MARK),
 ]

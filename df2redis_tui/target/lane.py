@@ -14,7 +14,7 @@ from df2redis_tui.answers import shown
 from df2redis_tui.errors import TargetError
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import NEED_MORE, READ_SIZE, RespConnection
-from df2redis_tui.target.answers import Denied, WrongAnswer, wrong_answer
+from df2redis_tui.target.answers import QUEUED, Denied, WrongAnswer, wrong_answer
 from df2redis_tui.target.part import LOOKED_AT, SELECT, Part
 
 SEND_SIZE = 4 * 1024**2  # bytes at once
@@ -217,6 +217,8 @@ class Lane:
             self._finish()
 
     def _reply(self, reply: object) -> None:
+        if reply == QUEUED and self.waiting and self.waiting[0].queued():
+            return
         failed = isinstance(reply, hiredis.ReplyError)
         if failed and str(reply).startswith("ERR Protocol error"):
             raise Unreadable(str(reply))

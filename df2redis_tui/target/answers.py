@@ -7,6 +7,7 @@ read belongs to something else. Nothing is known of what was applied then, so it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 import hiredis
@@ -81,9 +82,14 @@ _EXPECTED: Final[Mapping[bytes, tuple[str, ...]]] = {
 }
 
 
-def _heads() -> dict[bytes, object]:
+class _Heads(dict[bytes, object]):
+    def __missing__(self, head: bytes) -> object:
+        return LOOK
+
+
+def _heads() -> _Heads:
     """`command[HEAD]` → the answer, or its type, of those commands that have just one: a look at eight bytes tells."""
-    found: dict[bytes, object] = {}
+    found = _Heads()
     for names, answer in ((_STATUS, _OK), (_NUMBER, int)):
         for name in names:
             for head in _heads_of(name):
@@ -102,11 +108,18 @@ def _heads_of(name: bytes) -> list[bytes]:
 HEAD: Final = slice(4, 12)
 LOOK: Final = object()  # eight bytes do not tell
 OF_HEAD: Final = _heads()
+_HEAD_OF: Final = itemgetter(HEAD)
+
+
+def all_as_due(commands: Sequence[bytes], results: Sequence[object]) -> bool:
+    """Whether each of these results is the one that its command has. False: they have to be looked at one by one."""
+    kinds = [int if type(result) is int else result for result in results]
+    return kinds == list(map(OF_HEAD.__getitem__, map(_HEAD_OF, commands)))
 
 
 def check(command: bytes, reply: object) -> None:
     """`reply` is no error. Raises WrongAnswer when it is none of what this command (as sent) is answered."""
-    answer = OF_HEAD.get(command[HEAD], LOOK)
+    answer = OF_HEAD[command[HEAD]]
     if type(reply) is answer or reply == answer:
         return
     name = name_of_command(command)

@@ -14,11 +14,12 @@ from df2redis_tui.answers import shown
 from df2redis_tui.errors import TargetError
 from df2redis_tui.pipeline.signal import Signal
 from df2redis_tui.streams import NEED_MORE, READ_SIZE, RespConnection
-from df2redis_tui.target.answers import Denied, WrongAnswer, wrong_answer
+from df2redis_tui.target.answers import QUEUED, Denied, WrongAnswer, wrong_answer
 from df2redis_tui.target.part import LOOKED_AT, SELECT, Part
 
 SEND_SIZE = 4 * 1024**2  # bytes at once
 OKS = b"+OK\r\n" * 60_000  # more than come at once
+LINES = re.compile(rb"(?::\d++\r\n|\+OK\r\n|(?:\+QUEUED\r\n)++)*+")
 LINE_MOST = 64 * 1024  # bytes
 ARRAYS = (b"*", b"%", b"~", b">")
 ENDLESS = re.compile(rb".\+?\d{9}")  # the head of one, or of none
@@ -184,10 +185,10 @@ class Lane:
             lines = oks = end // 5
             queued = 0
         else:
-            lines = data.count(b"\r\n", 0, end)
-            queued, oks = data.count(b"+QUEUED\r\n", 0, end), data.count(b"+OK\r\n", 0, end)
-            if queued + oks + data.count(b":", 0, end) != lines:
+            if LINES.fullmatch(data, 0, end) is None:
                 return False
+            lines, queued = data.count(b"\r\n", 0, end), data.count(b"+QUEUED\r\n", 0, end)
+            oks = data.count(b"+OK\r\n", 0, end)
         left, queued_due, oks_due = lines, 0, 0
         for part in self.waiting:
             count = min(left, part.replies - part.seen)
@@ -217,6 +218,8 @@ class Lane:
             self._finish()
 
     def _reply(self, reply: object) -> None:
+        if reply == QUEUED and self.waiting and self.waiting[0].queued():
+            return
         failed = isinstance(reply, hiredis.ReplyError)
         if failed and str(reply).startswith("ERR Protocol error"):
             raise Unreadable(str(reply))

@@ -9,11 +9,10 @@ import hiredis
 from df2redis_tui.errors import printable
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.target.answers import (
-    LOOK,
-    OF_HEAD,
     QUEUED,
     Denied,
     WrongAnswer,
+    all_as_due,
     check,
     results_of,
     transaction_refused,
@@ -55,6 +54,7 @@ class Part:
     lost: bool = False  # the connection ended before all replies came
     _behind: int = 0  # the last EXEC answered
     _multi: int = -1  # of the transaction that is open or comes next
+    _exec: int = -1  # its EXEC
     _cause: str = ""  # for which nothing of the open transaction will run
 
     @property
@@ -66,6 +66,13 @@ class Part:
         """Whether it is one transaction, and nothing but SELECTs stands outside of it."""
         layout = self.layout
         return layout is not None and layout[0] < 0 and layout[-1] == EXEC and layout.count(EXEC) == 1
+
+    def queued(self) -> bool:
+        """Whether `QUEUED` is what is due next, of the commonest replies; it is taken then."""
+        if self._multi < self.seen < self._exec:
+            self.seen += 1
+            return True
+        return False
 
     def take(self, reply: object) -> None:
         """The next reply. Raises WrongAnswer, and Denied for what no later try changes."""
@@ -115,8 +122,9 @@ class Part:
         if self._multi < self._behind:
             try:
                 self._multi = layout.index(MULTI, self._behind)
+                self._exec = layout.index(EXEC, self._multi)
             except ValueError:
-                self._multi = len(layout)
+                self._multi = self._exec = len(layout)
         return self._multi
 
     def _name(self, mark: int) -> str:
@@ -156,16 +164,15 @@ class Part:
         if reply is None:
             self.fail(reply_index, "EXECABORT the transaction did not run")
             return
-        commands, looked_at, get = self.commands, self.looked_at, OF_HEAD.get
-        for command, result in zip(inside, results_of("EXEC", reply, len(inside)), strict=True):
+        results = results_of("EXEC", reply, len(inside))
+        begin = 0 if self.looked_at else self._as_due(inside, results)
+        commands, looked_at = self.commands, self.looked_at
+        for command, result in zip(inside[begin:], results[begin:], strict=True):
             if command >= 0:
-                wire = commands[command]
-                answer = get(wire[4:12], LOOK)
-                if type(result) is not answer and result != answer:
-                    if isinstance(result, hiredis.ReplyError):
-                        self.failures[command] = str(result)
-                        continue
-                    check(wire, result)
+                if isinstance(result, hiredis.ReplyError):
+                    self.failures[command] = str(result)
+                    continue
+                check(commands[command], result)
                 if looked_at and result == 0:
                     self.nothing(command)
             elif isinstance(result, hiredis.ReplyError):
@@ -174,6 +181,17 @@ class Part:
             elif result != b"OK" and type(result) is not int:
                 raise WrongAnswer(f"{_NAMES[command]} in a transaction", result, "`OK` or a number")
         self._behind = reply_index + 1
+
+    def _as_due(self, inside: list[int], results: list[object]) -> int:
+        """How many of an EXEC's first results are what their commands are answered."""
+        count = len(inside)
+        while count and inside[count - 1] < 0:
+            count -= 1
+        # Commands of a part stand in order: what lies between the first and the last is all of them, or has a SELECT.
+        first = inside[0] if count else -1
+        if first < 0 or inside[count - 1] - first != count - 1:
+            return 0
+        return count if all_as_due(self.commands[first : first + count], results[:count]) else 0
 
     def nothing(self, command: int) -> None:
         """Note the reply 0."""

@@ -49,6 +49,7 @@ _OF_MANY: Final[Mapping[bytes, Rewrite]] = {
     **modules.TABLE_OF_MANY,
 }  # fmt: skip
 _KNOWN: Final = frozenset({*VERBATIM, *IGNORED, *GLOBAL, *JSON_WRITES, *_OF_ONE, *_OF_MANY})
+_JSON: Final = frozenset(JSON_WRITES)
 _FAMILIES: Final = (IGNORED_FAMILY, *modules.SKETCH_FAMILIES)
 # These leave nothing of what a refused key was (§4.8), so they are applied to one.
 _RECREATING: Final = frozenset({b"SET", b"SETEX", b"PSETEX", b"GETSET", b"GETDEL", b"RESTORE"})
@@ -105,7 +106,7 @@ class JournalTranslator:
         old: OldKeys | None = None,
         own: OwnKeys = NONE,
     ) -> None:
-        self._refused = refusals.refused
+        self._refusals = refusals
         self._to = Rewriter(
             caps, refusals, flow=flow, route=route, member_ttl=member_ttl, expiry=expiry, ownership=ownership,
             open_keys=open_keys, db_policy=db_policy, skip=skip, quirks=quirks, base_db=base_db,
@@ -146,7 +147,8 @@ class JournalTranslator:
 
     def _translate(self, entries: Sequence[Entry], lsn: int) -> Iterator[Item]:
         to = self._to
-        refused, expiry, pending, old = self._refused, to.expiry, to.pending, to.old
+        refusals, expiry, pending, old = self._refusals, to.expiry, to.pending, to.old
+        refused, any_refused = refusals.refused, refusals.any_refused
         block, free, quick_db = to.block, self._is_free(), self._quick_db()
         own, own_length = to.own.start, to.own.length
         previous = to.previous
@@ -164,7 +166,7 @@ class JournalTranslator:
                     and count > 1
                     and free
                     and db == quick_db
-                    and not refused(db, args[1])
+                    and not (any_refused and refused(db, args[1]))
                     and args[1][:own_length] != own
                     and (pending is None or not pending.active)
                     and (old is None or not old.holds(db, args[1]))
@@ -201,6 +203,7 @@ class JournalTranslator:
                     block.entries = lsn - begin
                     to.lsn, to.db, to.txid, to.previous = lsn, db, txid, previous
                     self._record(args)
+                    any_refused = refusals.any_refused
                     previous = entry
                     plan_of = after_pop if count == 2 and _is_pop(args) else plain
                     if to.block is not block:
@@ -214,6 +217,7 @@ class JournalTranslator:
                 to.cut(lsn)
                 to.lsn, to.db, to.txid, to.previous = lsn, db, txid, previous
                 yield from self._large(args)
+                any_refused = refusals.any_refused
                 previous = None
                 begin = lsn
                 lsn += 1
@@ -225,7 +229,7 @@ class JournalTranslator:
             if to.ready:
                 ready, to.ready = to.ready, []
                 yield from ready
-                free = self._is_free()
+                free, any_refused = self._is_free(), refusals.any_refused
             if to.block is not block:
                 block = to.block
                 begin = lsn - block.entries
@@ -259,38 +263,37 @@ class JournalTranslator:
         to = self._to
         to.ends_ms = 0
         name = args[0].upper()
-        if not is_data(name):
-            self._foreign(name, args)
-            return
-        if name in IGNORED or name.startswith(IGNORED_FAMILY):
-            return
-        if name in GLOBAL:
-            self._global(name, args)
-            return
+        single = _OF_ONE.get(name)
+        many = None
+        if single is None and name not in VERBATIM:
+            many = _OF_MANY.get(name)
+            if many is None and name not in _JSON and not name.startswith(modules.SKETCH_FAMILIES):
+                self._other(name, args)
+                return
         if len(args) < 2:
             to.refuse_command(args, NO_ARGUMENTS)
             return
         numbers = NUMBERS.get(name)
         if numbers is not None:
             args = numbers(args)
-        rewrite = _OF_MANY.get(name)
-        if (rewrite is not None or to.own.may_hold(args[1])) and self._takes_own(args):
+        own = to.own
+        named_so = own.among(args) if many is not None else args[1][: own.length] == own.start
+        if named_so and self._takes_own(args):
             return
         if to.old is not None and not to.clears_old(args):
             return
-        if rewrite is not None:
+        if many is not None:
             if self._enter(name, args[1]) or name == b"MOVE":
-                rewrite(to, args)
+                many(to, args)
             return
         key = args[1]
         if not self._enter(name, key) or to.blocked(key) or (to.is_refused(key) and name not in _RECREATING):
             return
-        rewrite = _OF_ONE.get(name)
-        if rewrite is not None:
-            rewrite(to, args)
+        if single is not None:
+            single(to, args)
         elif (once := VERBATIM.get(name)) is not None:
             to.emit(key, args, once)
-        elif name in JSON_WRITES:
+        elif name in _JSON:
             modules.json(to, args)
         else:
             modules.sketch(to, args)
@@ -304,6 +307,12 @@ class JournalTranslator:
             return mapped is not None
         to.target_db = to.db
         return True
+
+    def _other(self, name: bytes, args: Args) -> None:
+        if name in GLOBAL:
+            self._global(name, args)
+        elif not is_data(name):
+            self._foreign(name, args)
 
     def _foreign(self, name: bytes, args: Args) -> None:
         """A name that no known Dragonfly journals: of a later one, or no command of data at all."""

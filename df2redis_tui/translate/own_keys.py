@@ -6,6 +6,7 @@ what is resumed and who may write.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 WHY: Final = (
@@ -28,7 +29,7 @@ class OwnKeys:
         """Whether it has the name of one of them, in whatever database."""
         return key[: self.length] == self.start
 
-    def among(self, keys: list[bytes]) -> bool:
+    def among(self, keys: Sequence[bytes]) -> bool:
         """`may_hold` of any of these, or nearly so: one look at all of them together."""
         return self.start is not None and self.start in b"\n".join(keys)
 

@@ -254,6 +254,16 @@ def test_a_value_that_was_answered_otherwise_ends_the_run(answer: bytes, size: i
     assert isinstance(plain([SET, SET_B, SET], OK + answer + OK, size, strings=True), str)
 
 
+@pytest.mark.parametrize("size", [1, 9, 1000])
+@pytest.mark.parametrize(
+    "answer", [b"-MOVED 1 h:1\r\n", b"-ERR +OK\r\n", b":1:2\r\n", b":x\r\n", b"1+OK\r\n", b"+x+OK\r\n"]
+)
+def test_a_line_that_only_looks_like_success_is_none(answer: bytes, size: int) -> None:
+    hset = encode("HSET", "h", "f", "v")
+    found = plain([hset, SET, hset], b":1\r\n" + answer + b":1\r\n", size, strings=False)
+    assert isinstance(found, str) or found == [Fate.APPLIED, Fate.FAILED, Fate.APPLIED]
+
+
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_more_answers_than_questions_end_the_run(size: int) -> None:
     assert isinstance(plain([SET], OK * 2, size, strings=True), str)

@@ -8,7 +8,6 @@ what was executed. A set beside it names the keys that a resume has to read agai
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,9 @@ from typing import Protocol
 from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.pipeline.batch import Batch
+from df2redis_tui.replication.json_record import read_record, whole
 from df2redis_tui.streams import RespConnection, encode
 from df2redis_tui.target.answers import values_of
-
-LSN_END = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +89,20 @@ class Checkpoint:
         if not isinstance(raw, bytes):
             return None
         try:
-            found = json.loads(raw)
-            master, run, refusals = str(found["master"]), str(found["run"]), str(found.get("refusals", ""))
-            flows, flow, lsn, seq = (int(found[name]) for name in ("flows", "flow", "lsn", "seq"))
-            batches = int(found.get("batches", -1))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            found = read_record(raw)
+            made = cls(
+                str(found["master"]),
+                whole(found["flows"], 1),
+                whole(found["flow"]),
+                whole(found["lsn"]),
+                str(found["run"]),
+                whole(found["seq"]),
+                str(found.get("refusals", "")),
+                whole(found.get("batches", -1), -1),
+            )
+        except (ValueError, KeyError):
             return None
-        if not (0 < flows <= MAX_FLOWS and 0 <= flow < flows and all(0 <= n < LSN_END for n in (lsn, seq))):
-            return None
-        return cls(master, flows, flow, lsn, run, seq, refusals, batches) if -1 <= batches < LSN_END else None
+        return made if made.flow < made.flows <= MAX_FLOWS else None
 
 
 Key = tuple[int, bytes]

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.json_record import read_record, whole, words
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import encode
 from df2redis_tui.target.answers import check_each
@@ -54,18 +55,18 @@ class JobRecord:
         if not isinstance(record, bytes):
             return
         try:
-            found = json.loads(record)
+            found = read_record(record)
             known = found.get("id")
             self.id = known if isinstance(known, str) and re.fullmatch("[0-9a-f]{16}", known) else self.id
             self.clean_up_due = bool(found["clean_up"])
-            self.started = int(found["started"])
-            self.existing_keys = int(found["existing"])
-            self.refusal = str(found.get("refusal", ""))
-            self.saw_flows(int(found.get("flows", 0)))
+            self.started = whole(found["started"])
+            self.existing_keys = whole(found["existing"])
+            self.refusal = words(found.get("refusal", ""))
+            self.saw_flows(whole(found.get("flows", 0)))
             self.held_before = bool(found.get("held", True))
-            self.copied = max(0, int(found.get("copied", 0))) or None
+            self.copied = whole(found.get("copied") or 0) or None
             self.copied_noted = self.copied or 0
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        except (ValueError, KeyError):
             self.clean_up_due = True
             self.readable = False
 

@@ -15,6 +15,7 @@ import anyio
 import psutil
 
 from df2redis_tui.errors import TargetError, TargetLost
+from df2redis_tui.replication.json_record import read_record, whole, words
 from df2redis_tui.streams import Arg, encode, is_error
 from df2redis_tui.target.connection import error_text
 from df2redis_tui.target.replies import Verdict, verdict
@@ -196,15 +197,15 @@ def _started(pid: int) -> float:
 def _dead_here(holder: bytes) -> bool:
     """Whether the holder was a process that we could see, and that has ended."""
     try:
-        found = json.loads(holder)
+        found = read_record(holder)
         if any(found[name] != value for name, value in _machine().items()):
             return False
-        pid = int(found["pid"])
+        pid = whole(found["pid"], 1)
         reused = abs(_started(pid) - float(found["started"])) > 2.0
         return reused or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-    except (ValueError, KeyError, TypeError, psutil.Error):
+    except (ValueError, KeyError, TypeError, OverflowError, psutil.Error):
         return False
 
 
@@ -212,16 +213,16 @@ def _perhaps_here(holder: bytes) -> bool:
     """Whether the holder ran on a machine of this name, but in another container, or before this one was started anew:
     nobody can see whether it lives."""
     try:
-        found = json.loads(holder)
+        found = read_record(holder)
         here = found["host"] == socket.gethostname()
         return here and any(found.get(name) != value for name, value in _machine().items())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError):
         return False
 
 
 def _described(holder: bytes) -> str:
     try:
-        found = json.loads(holder)
-        return f"host {found['host']}, process {int(found['pid'])}"
-    except (ValueError, KeyError, TypeError):
+        found = read_record(holder)
+        return f"host {words(found['host'])}, process {whole(found['pid'])}"
+    except (ValueError, KeyError):
         return "holder unknown"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from df2redis_tui.errors import ConfigError
 from df2redis_tui.files import make_private, open_state
+from df2redis_tui.replication.json_record import read_record, whole, words
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class StateLock:
 
 def _described(raw: bytes) -> str:
     try:
-        found = json.loads(raw)
-        return f"process {int(found['pid'])} on host {str(found['host'])[:100]}"
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = read_record(raw)
+        return f"process {whole(found['pid'])} on host {words(found['host'])}"
+    except (ValueError, KeyError):
         return "which does not say who it is"

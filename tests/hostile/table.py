@@ -174,6 +174,8 @@ JSONS = [
         "other kinds": b'{"clean_up":[],"started":{},"existing":"x","master":[],"flows":"x","flow":{},"lsn":"x",'
         b'"run":1,"seq":[]}',
         "no Unicode": b'{"clean_up":false,"refusal":"\xff\xfe"}',
+        "controls in names": b'{"host":"\\u001b[2J","pid":1,"run":"\\u001b[2J","started":1}',
+        "no number of a process": b'{"host":"a","pid":1e999,"run":"x","started":[]}',
         "controls": b'{"clean_up":false,"started":1,"existing":0,"refusal":"\\u001b[2J\\ud800","master":"\\u001b[2J",'
         b'"flows":2,"flow":0,"lsn":5,"run":"a","seq":0}',
     }.items()

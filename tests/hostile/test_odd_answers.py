@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 PASSWORD = "hush-hush"
 DOCUMENTED = {0, 2, 3, 4, 5, 6, 7, 130, 143}
 LIMIT = 25.0  # seconds for a run that ends by itself
+WAITS = re.compile("does not say where it is|the source has sent nothing for")  # what a run says that goes on waiting
 DRAIN = 40.0  # seconds from a SIGTERM on: 30 of draining, and the rest
 VALUE = b"\x00\x01v" + b"\x09\x00" + bytes(8)  # a DUMP
 KEYS = [b"k:%d" % i for i in range(20)]
@@ -93,17 +94,14 @@ def look_at(source: int, target: str, server: Server, peer: OddPeer, case: Case,
 
 
 def _by_itself(program: Program) -> int:
-    """The exit code; a run that still says what it waits for is ended."""
+    """The exit code; a run that says what it waits for is ended."""
     give_up = time.monotonic() + LIMIT
-    while program.process.poll() is None:
-        if "does not say where it is" in program.log() or time.monotonic() > give_up:
-            break
+    while program.process.poll() is None and not (waits := WAITS.search(program.log() + program.output())):
+        assert time.monotonic() < give_up, f"it hangs:\n{program.output()}"
         time.sleep(0.05)
-    else:
-        return program.wait(5)
-    assert "does not say where it is" in program.log(), f"it hangs:\n{program.output()}"
-    program.signal(signal.SIGTERM)
-    return program.wait(DRAIN)
+    if program.process.poll() is None and waits:
+        program.signal(signal.SIGTERM)
+    return _code(program)
 
 
 def _terminated(program: Program, peer: OddPeer) -> int:
@@ -113,7 +111,13 @@ def _terminated(program: Program, peer: OddPeer) -> int:
         assert time.monotonic() < give_up, f"not asked:\n{program.output()}"
     if program.process.poll() is None:
         program.signal(signal.SIGTERM)
-    return program.wait(DRAIN)
+    return _code(program)
+
+
+def _code(program: Program) -> int:
+    """As a shell says it: one that was already through when the signal came ended by it."""
+    code = program.wait(DRAIN)
+    return code if code >= 0 else 128 - code
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from df2redis_tui.errors import Df2RedisError, SourceError, SourceLost, TargetEr
 from df2redis_tui.replication import cleanup
 from df2redis_tui.replication.checkpoint import Checkpoint
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.lease import _dead_here, _described
 from df2redis_tui.replication.target_keys import walk
 from df2redis_tui.replication.true_times import _ends
 from df2redis_tui.settings import Endpoint, Settings
@@ -173,3 +174,13 @@ def test_of_a_record_that_nobody_can_read_a_clean_up_is_due(odd: str, tmp_path: 
     record = JobState(Settings(HERE, HERE, state_dir=tmp_path)).noted
     record.read(odd.encode())
     assert record.clean_up_due
+
+
+def test_what_is_shown_of_a_record_is_safe(tmp_path: Path) -> None:
+    record = JobState(Settings(HERE, HERE, state_dir=tmp_path)).noted
+    record.read(b'{"clean_up": false, "started": 1, "existing": 0, "refusal": "\\u001b[2J\\ud800"}')
+    assert record.refusal == "\\x1b[2J\\ud800"
+    assert _described(b'{"host": "\\u001b[2J", "pid": 7}') == "host \\x1b[2J, process 7"
+    for odd in (b"[" * 100_000, b"1", b'{"host": "a", "pid": 1e999}', b'{"host": "a", "pid": []}'):
+        assert _described(odd) == "holder unknown"
+        assert not _dead_here(odd)

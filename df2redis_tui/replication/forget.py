@@ -36,7 +36,7 @@ async def forget(settings: Settings) -> Forgotten:
     keys = JobKeys(settings.checkpoint_prefix, settings.job, settings.target.cluster)
     target = target_of(settings)
     noted = JobRecord(settings, keys, target)
-    lock = StateLock(settings.state_dir, settings.job)
+    lock = StateLock(settings.state_dir, settings.job, settings.target.label)
     names: set[bytes] = set()
 
     async def note(connection: RespConnection, page: list[bytes]) -> None:
@@ -49,7 +49,7 @@ async def forget(settings: Settings) -> Forgotten:
         await lease.take()
         try:
             if settings.state_dir.is_dir():
-                lock.take()
+                lock.take(leased=True)
             noted.read(await target.call("GET", keys.job_record))
             ours = sorted(names - {keys.lease})
             for start in range(0, len(ours), DELETED_AT_ONCE):

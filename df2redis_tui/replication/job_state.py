@@ -106,7 +106,7 @@ class JobState:
         self.noted = JobRecord(settings, self.keys, self.target)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
-        self.state_lock = StateLock(settings.state_dir, settings.job)
+        self.state_lock = StateLock(settings.state_dir, settings.job, settings.target.label)
         self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
         self.fatal: BaseException | None = None
         self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one

@@ -32,7 +32,7 @@ async def keep_mirror(job: JobState) -> None:
     path = job.settings.state_dir / f"{job.settings.job}.json"
     told = False
     before: dict[str, object] = {}
-    while True:
+    while not job.state_lock.lost:
         state = _mirrored(job)
         if state != before:
             try:

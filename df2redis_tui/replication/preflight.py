@@ -23,7 +23,7 @@ async def preflight(job: JobState) -> None:
     if settings.exactly_once:
         await job.lease.take()
         job.note_fence(await job.target.take_over(job.keys))
-    job.state_lock.take()
+    job.state_lock.take(leased=settings.exactly_once)
     job.dead_letters.check()
     if settings.backpressure == "spill":
         try:

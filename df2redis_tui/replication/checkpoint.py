@@ -1,8 +1,70 @@
-"""Checkpoints: what of a FLOW was applied, written on the target together with the data (design, "Exactly once").
+"""Checkpoints: what of a FLOW was applied, written on the target together with the data.
 
-One key per FLOW; on a standalone target it is written in the batch's own transaction. The key's value is JSON for
-people; `lsn` is the next LSN wanted, `run` and `seq` name the sending, so that a lost connection leaves no doubt about
-what was executed. A set beside it names the keys that a resume has to read again; it is written as it changes.
+Theory of operation: how a journal command is applied exactly once, on a server and on a cluster, through lost
+connections, `kill -9` and restarts. Snapshot values replace what is there and may be sent twice; INCR, APPEND or LPUSH
+may not. So the target itself remembers what it has applied, and nothing else is believed.
+
+*Positions.* A FLOW's LSN says what the source is to send next; a block moves it once it is confirmed. The job's keys on
+the target begin with `prefix:job:`; the checkpoint of a FLOW is JSON for people:
+
+    master, flows, flow   whose journal it counts, and how many FLOWs that has
+    lsn                   next LSN wanted; 0 while the full sync runs
+    run, seq              the newest sending that it came with: for this run, after a lost connection
+    batches               on one server: how many transactions of the FLOW had run, this one included
+    refusals              on a cluster: what the masters had refused by then
+
+A set beside it (`rereads`) names keys which have to be read from the source again, and still have to when the run dies.
+
+*One server.* A batch of the journal is one transaction: MULTI, the commands, SET of the checkpoint, changes of the set,
+INCR of the FLOW's count (`batches:N`), EXEC. Data and position are true together or not at all.
+
+- After a lost connection a batch is applied if the checkpoint is of this run and names its sending or a later one:
+  sendings are numbered, and run in the order of their numbers.
+- A transaction may be refused (OOM, BUSY) while the next one, sent right behind it, runs and takes the checkpoint on.
+  So each counts when it runs, and the checkpoint says how many there have to be. Within a run the refused one is sent
+  again at once, and counted from what has run. If the run dies in between, count and checkpoint differ, and the next
+  run does not resume: only a full sync is exact.
+- Values of the full sync go without a transaction. A command in it that must not be applied twice takes a checkpoint
+  with LSN 0 along, for the lost connection only.
+
+*A cluster* has no transaction over slots, so the two questions are answered apart (`cluster_ledger`).
+
+- Commands that converge when they are repeated in order (SET, HSET, DEL ...) are sent plain. The others are sent in a
+  transaction with a guard, a key in their own slot: `master:lsn:run:mark`. Commands of the slot that follow directly go
+  into the same transaction, up to 64. The mark orders all that this run has sent: the sending's number, then the place
+  in the batch.
+- After a lost connection an unknown command is applied if its slot's guard has its mark or a later one; otherwise it is
+  sent again, plain ones too.
+- Checkpoints of all FLOWs are written about twice a second, in one transaction (their keys share a slot), and say what
+  is confirmed. After a crash the source sends again what is behind them. Each record that is not above the LSN of its
+  slot's guard is taken out before it is sent (`before_dispatch`); plain ones without a guard are repeated. Until that
+  is caught up, a reader may see an older state of a key.
+- A command that was refused for the time being may have been overtaken by a later one, whose guard then hides it. The
+  masters count their refusals (INFO errorstats). If that count is the one from before the sending, the guard is right;
+  if not, the keys concerned are read again from the source.
+
+*Who may write.* The lease, a key that lasts 15 s and is renewed every 4 s, refuses a second run of the job; one whose
+process died on the same machine is replaced at once. It is checked before a new connection writes and before a command
+for all shards runs; a run that finds another's ends. The fence: every writing connection has its FLOW's name, and
+before a new one is used the target ends the older ones of this name. What a dead process or a broken connection still
+had in its buffers can't run behind the checkpoint that is read next. A resume reads the checkpoints only when every
+FLOW's writer has such connections.
+
+*When a resume is possible.* Every FLOW has a checkpoint with an LSN, of this master (its id changes with each process)
+and this number of FLOWs, with its count right; no run of the job has stopped at what it could not copy; and the source
+still has the records. Where a checkpoint is missing there is a full sync; for any other reason `--on-lost-backlog`
+decides between that and the end. Within a run, a source that one of its replicas took over from can be followed too
+(§5.4). Before a full sync the checkpoints, counts and sets are removed, so that one which does not end leaves nothing
+to resume from; the first ones follow behind the last value.
+
+*Commands for all shards* run when all FLOWs have confirmed what is in front. One server takes the flush, the
+checkpoints behind it and what else the job keeps in one transaction (unless keys of before the job have to stay: then
+the others are removed one by one, and the checkpoints follow). A cluster is flushed master by master between two writes
+of all checkpoints, in front of the command and behind it: a crash in between repeats it, and nothing behind it was
+applied yet.
+
+Not covered: writes that the target confirmed and lost (a failover, a power cut). On one server, the count shows it to a
+run that sends something again.
 """
 
 from __future__ import annotations

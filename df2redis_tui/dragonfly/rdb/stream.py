@@ -20,8 +20,8 @@ from df2redis_tui.dragonfly.rdb.blobs import LZ4, ZSTD, BlobSource
 from df2redis_tui.dragonfly.rdb.entry import ENTRY_TYPES, MAX_EXPIRE_MS, PREFIXES, Outlet, read_entry
 from df2redis_tui.dragonfly.rdb.lengths import check_string_length
 from df2redis_tui.dragonfly.rdb.search import skip_key_map, skip_vector_index
+from df2redis_tui.dragonfly.rdb.skips import SKIPS
 from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
-from df2redis_tui.dragonfly.rdb.walk import SKIPS
 from df2redis_tui.dragonfly.records import (
     Aux,
     Blob,
@@ -44,6 +44,7 @@ _MAX_DB: Final = 1 << 31
 _MAX_OPEN_IDS: Final = 16384
 _MAX_RUN: Final = 8192
 _HOT_STRING: Final = 16384
+_CHUNK_STEP: Final = 64 * 1024
 
 _CHUNK_HEADER: Final = Struct("<II")
 _INT8_TEXT: Final = tuple(b"%d" % (n if n < 128 else n - 256) for n in range(256))
@@ -306,7 +307,8 @@ class SnapshotDecoder:
             self._open[id] = begun, self._tagged_entry(begun, self._db)
         chunk, steps = self._open[id]
         while left:
-            piece = yield from src.take_some(left)
+            # Not what happens to be there, so that an error is met at the same place however the stream is cut.
+            piece = yield from src.take(min(left, _CHUNK_STEP))
             left -= len(piece)
             chunk.add(piece)
             try:

@@ -1,7 +1,7 @@
 """Walking the elements of a value of any size in bounded memory.
 
 `walk` reads one value of a container or sketch type from a source and hands its elements over in the shapes that
-`records.ValuePart` documents. The `skip` functions in `SKIPS` find the end of a small value that is all there.
+`records.ValuePart` documents.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Final, Protocol
 
 from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb import encodings
-from df2redis_tui.dragonfly.rdb.lengths import skip_length, skip_strings
 from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
+from df2redis_tui.dragonfly.rdb.stream_values import StreamCheck
 from df2redis_tui.errors import DecodeError
 
 # Member expiry in types 31 and 32 counts seconds from 2023-02-01T00:00:00Z (Dragonfly, kMemberExpiryBase).
 MEMBER_EXPIRY_BASE: Final = 1675209600
 _MAX_EXPIRY_SECONDS: Final = 1 << 40
 
-_PLAIN_NODE, _PACKED_NODE = 1, 2
+PLAIN_NODE, PACKED_NODE = 1, 2
 _DOUBLE: Final = Struct("<d")
 
 
@@ -57,15 +57,14 @@ def member_expiry(text: bytes) -> int:
 
 def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     """Read one value's payload; full parts go to `sink`, the elements not yet handed over are returned."""
-    stride = _STRIDES.get(type)
+    stride = STRIDES.get(type)
     if stride is not None:
         return (yield from _walk_strings(src, stride, type, sink))
     if type == r.ZSET2:
         return (yield from _walk_zset(src, sink))
-    packed = _PACKED.get(type)
+    packed = encodings.PACKED.get(type)
     if packed is not None:
-        blob = yield from src.string()
-        return _even(type, packed(blob))
+        return [*packed((yield from src.string()))]
     if type in (r.LIST_QUICKLIST, r.LIST_QUICKLIST2):
         return (yield from _walk_nodes(src, type, sink))
     if type in (r.STREAM1, r.STREAM3):
@@ -78,20 +77,7 @@ def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     return raw.rest()
 
 
-_STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
-_PACKED: Final[dict[int, Callable[[bytes], list[bytes]]]] = {
-    r.INTSET: encodings.intset,
-    r.ZSET_ZIPLIST: encodings.ziplist,
-    r.HASH_ZIPLIST: encodings.ziplist,
-    r.HASH_LISTPACK: encodings.listpack,
-    r.ZSET_LISTPACK: encodings.listpack,
-}
-
-
-def _even(type: int, elements: list[bytes]) -> list[object]:
-    if type != r.INTSET and len(elements) & 1:
-        raise DecodeError("a packed hash or sorted set has an odd number of elements")
-    return list(elements)
+STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
 
 
 def _walk_strings(src: Source, stride: int, type: int, sink: Sink) -> Steps[list[object]]:
@@ -163,13 +149,13 @@ def _walk_nodes(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     elements: list[object] = []
     limit = src.tell() + sink.limit
     while left:
-        container = _PACKED_NODE if type == r.LIST_QUICKLIST else (yield from src.length())
+        container = PACKED_NODE if type == r.LIST_QUICKLIST else (yield from src.length())
         node = yield from src.string()
         if type == r.LIST_QUICKLIST:
             elements += encodings.ziplist(node)
-        elif container == _PACKED_NODE:
+        elif container == PACKED_NODE:
             elements += encodings.listpack(node)
-        elif container == _PLAIN_NODE:
+        elif container == PLAIN_NODE:
             elements.append(node)
         else:
             raise src.fail(f"a list node has the unknown container {container}")
@@ -184,6 +170,7 @@ def _walk_nodes(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
 
 def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     left = yield from src.length()
+    check = StreamCheck()
     elements: list[object] = []
     limit = src.tell() + sink.limit
     while left:
@@ -191,7 +178,9 @@ def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
         if len(master) != 16:
             raise src.fail(f"a stream node has an id of {len(master)} bytes")
         listpack = yield from src.string()
-        elements.append(r.StreamNode(int.from_bytes(master[:8], "big"), int.from_bytes(master[8:], "big"), listpack))
+        node = r.StreamNode(int.from_bytes(master[:8], "big"), int.from_bytes(master[8:], "big"), listpack)
+        check.node(node)
+        elements.append(node)
         left -= 1
         if src.tell() >= limit:
             if sink.part(elements):
@@ -200,7 +189,9 @@ def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
             limit = src.tell() + sink.limit
     tape = src.start_tape()
     yield from _pass_stream_meta(src, type)
-    elements.append(r.StreamMeta(type, src.stop_tape(tape)))
+    meta = r.StreamMeta(type, src.stop_tape(tape))
+    check.meta(meta)
+    elements.append(meta)
     return elements
 
 
@@ -330,47 +321,5 @@ _SKETCHES: Final[dict[int, Callable[[_RawWalk], Steps[None]]]] = {
 }
 
 WALKED: Final = frozenset(
-    {*_STRIDES, *_PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
+    {*STRIDES, *encodings.PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
 )
-
-
-def _skip_one(data: bytes, pos: int) -> int:
-    return skip_strings(data, pos, 1)
-
-
-def _skip_times(stride: int) -> Callable[[bytes, int], int]:
-    def skip(data: bytes, pos: int) -> int:
-        count, pos = skip_length(data, pos)
-        return skip_strings(data, pos, count * stride)
-
-    return skip
-
-
-def _skip_zset(data: bytes, pos: int) -> int:
-    count, pos = skip_length(data, pos)
-    for _ in range(count):
-        first = data[pos]
-        pos = (pos + first + 9) if first < 64 else skip_strings(data, pos, 1) + 8
-    return pos
-
-
-def _skip_quicklist2(data: bytes, pos: int) -> int:
-    count, pos = skip_length(data, pos)
-    for _ in range(count):
-        container, pos = skip_length(data, pos)
-        if container not in (_PLAIN_NODE, _PACKED_NODE):
-            raise IndexError
-        pos = skip_strings(data, pos, 1)
-    return pos
-
-
-# By type: the position behind a value that begins at `pos`; IndexError or a position behind the data if it is not all
-# there or malformed. The resumable walk then says which.
-SKIPS: Final[list[Callable[[bytes, int], int] | None]] = [None] * 256
-for _type in (*_PACKED, r.JSON, r.JSON_OLD):
-    SKIPS[_type] = _skip_one
-for _type, _stride in _STRIDES.items():
-    SKIPS[_type] = _skip_times(_stride)
-SKIPS[r.LIST_QUICKLIST] = _skip_times(1)
-SKIPS[r.LIST_QUICKLIST2] = _skip_quicklist2
-SKIPS[r.ZSET2] = _skip_zset

@@ -66,6 +66,26 @@ def _listpacks() -> Iterator[Damaged]:
     odd = wire.listpack(wire.lp_text(b"one"), wire.lp_int(5), wire.lp_text(b"two"))
     for type in (r.HASH_LISTPACK, r.ZSET_LISTPACK):
         yield Damaged("an odd number of elements", type, wire.string(odd), wire.string(lp))
+    for first, second in ((b"one", b"two"), (7, 8), (-70_000, 70_000), (b"1", 2)):
+        for type in (r.HASH_LISTPACK, r.ZSET_LISTPACK):
+            yield Damaged(
+                f"{first!r} is there twice",
+                type,
+                wire.string(wire.listpack(*map(_packed, (first, 1, 4, 2, first, 3)))),
+                wire.string(wire.listpack(*map(_packed, (first, 1, 4, 2, second, 3)))),
+            )
+    yield Damaged(
+        "7 is there twice, as text and as an integer",
+        r.HASH_LISTPACK,
+        wire.string(wire.listpack(*map(_packed, (b"7", 1, 7, 2)))),
+        wire.string(wire.listpack(*map(_packed, (b"7", 1, 8, 2)))),
+    )
+    yield Damaged(
+        "7 is there twice, once in two bytes",
+        r.ZSET_LISTPACK,
+        wire.string(wire.listpack(wire.lp_int(7), wire.lp_int(1), b"\xf1\x07\x00", wire.lp_int(2))),
+        wire.string(wire.listpack(wire.lp_int(7), wire.lp_int(1), b"\xf1\x08\x00", wire.lp_int(2))),
+    )
     for score in (b"nan", b"-nan", b"x", b"", b"1.5x", b"1.2.3", b"0x10", b" 1"):
         yield Damaged(
             f"the score {score!r}",
@@ -102,6 +122,13 @@ def _ziplists() -> Iterator[Damaged]:
     odd = wire.ziplist(wire.zl_text(b"one"), b"\xf6", wire.zl_text(b"two"))
     for type in (r.HASH_ZIPLIST, r.ZSET_ZIPLIST):
         yield Damaged("an odd number of elements", type, wire.string(odd), wire.string(zl))
+    for type in (r.HASH_ZIPLIST, r.ZSET_ZIPLIST):
+        yield Damaged(
+            "a field is there twice",
+            type,
+            wire.string(wire.ziplist(b"\x01f", b"\xf1", b"\x01f", b"\xf2")),
+            wire.string(wire.ziplist(b"\x01f", b"\xf1", b"\x01g", b"\xf2")),
+        )
     yield Damaged(
         "the score 'nan'",
         r.ZSET_ZIPLIST,
@@ -126,9 +153,12 @@ def _intsets() -> Iterator[Damaged]:
         yield Damaged(name, r.INTSET, wire.string(blob), wire.string(intact))
 
 
+def _packed(item: int | bytes) -> bytes:
+    return wire.lp_int(item) if isinstance(item, int) else wire.lp_text(item)
+
+
 def _node(items: list[int | bytes], master: bytes = wire.stream_id(1000, 5)) -> bytes:
-    packed = [wire.lp_int(item) if isinstance(item, int) else wire.lp_text(item) for item in items]
-    return wire.string(master) + wire.string(wire.listpack(*packed))
+    return wire.string(master) + wire.string(wire.listpack(*map(_packed, items)))
 
 
 _PENDING = struct.pack("<Q", 1_700_000_000_000) + b"\x01"
@@ -195,6 +225,15 @@ def _streams() -> Iterator[Damaged]:
 
 
 def _others() -> Iterator[Damaged]:
+    yield Damaged(
+        "a field is there twice",
+        r.HASH,
+        b"\x02" + wire.strings(b"5", b"v") + b"\xc0\x05\x01w",
+        b"\x02" + wire.strings(b"5", b"v") + b"\xc0\x06\x01w",
+    )
+    for type, content in ((r.HASH_TTL, b"\x01v\xc0\xff"), (r.SET_TTL, b"\xc0\xff")):
+        parts = [wire.string(name) + content for name in (b"f", b"g", b"f")]
+        yield Damaged("a field is there twice", type, b"\x02" + parts[0] + parts[2], b"\x02" + parts[0] + parts[1])
     yield Damaged("the score NaN", r.ZSET2, b"\x01\x01a" + struct.pack("<d", float("nan")), b"\x01\x01a" + bytes(8))
     yield Damaged("a node of an unknown kind", r.LIST_QUICKLIST2, b"\x01\x03\x01a", b"\x01\x01\x01a")
     for type, stride in ((r.HASH_TTL, 3), (r.SET_TTL, 2)):

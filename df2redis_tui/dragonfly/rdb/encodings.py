@@ -165,9 +165,16 @@ def back_length(size: int) -> bytes:
     return bytes([size >> shift, *(size >> low & 127 | 128 for low in range(shift - 7, -1, -7))])
 
 
+def check_different(elements: Sequence[object]) -> None:
+    """Targets do not look for a field or member that is there twice, and die once the key grows."""
+    if len({*elements}) != len(elements):
+        raise DecodeError("a field or member is there twice")
+
+
 def _pairs(elements: list[bytes]) -> list[bytes]:
     if len(elements) & 1:
         raise DecodeError("a packed hash or sorted set has an odd number of elements")
+    check_different(elements[::2])
     return elements
 
 

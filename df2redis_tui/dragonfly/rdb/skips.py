@@ -14,12 +14,11 @@ from typing import Final
 from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb.encodings import PACKED, listpack, ziplist
 from df2redis_tui.dragonfly.rdb.lengths import Cursor, skip_length, skip_strings
-from df2redis_tui.dragonfly.rdb.listpack_patterns import intact, intact_scored
-from df2redis_tui.dragonfly.rdb.walk import PACKED_NODE, PLAIN_NODE, STRIDES, member_expiry
+from df2redis_tui.dragonfly.rdb.listpack_patterns import Check, intact, intact_pairs, intact_scored
+from df2redis_tui.dragonfly.rdb.walk import PACKED_NODE, PLAIN_NODE, member_expiry
 from df2redis_tui.errors import DecodeError
 
 Skip = Callable[[bytes, int], int]
-Check = Callable[[bytes, int, int, int], bool]
 
 _DOUBLE: Final = Struct("<d")
 
@@ -61,12 +60,32 @@ def _listpack(check: Check, decode: Callable[[bytes], object], parity: int = 0) 
     return skip
 
 
-def _strings(stride: int) -> Skip:
-    def skip(data: bytes, pos: int) -> int:
-        count, pos = skip_length(data, pos)
-        return skip_strings(data, pos, count * stride)
+def _set(data: bytes, pos: int) -> int:
+    """Targets look for members that are there twice."""
+    count, pos = skip_length(data, pos)
+    return skip_strings(data, pos, count)
 
-    return skip
+
+def _hash(data: bytes, pos: int) -> int:
+    """The fields are all different."""
+    count, pos = skip_length(data, pos)
+    fields: list[bytes] = []
+    for _ in range(count):
+        first = data[pos]
+        if first < 64:
+            behind = pos + 1 + first
+            fields.append(data[pos + 1 : behind])
+        else:
+            cursor = Cursor(data, pos)
+            try:
+                fields.append(cursor.string())
+            except DecodeError:
+                raise IndexError from None
+            behind = cursor.pos
+        pos = skip_strings(data, behind, 1)
+    if len({*fields}) != count:
+        raise IndexError
+    return pos
 
 
 def _json(data: bytes, pos: int) -> int:
@@ -74,18 +93,22 @@ def _json(data: bytes, pos: int) -> int:
 
 
 def _expiring(stride: int) -> Skip:
-    """The last string of each element is an expiry."""
+    """The last string of each element is an expiry, the first ones are all different."""
 
     def skip(data: bytes, pos: int) -> int:
         count, pos = skip_length(data, pos)
-        for _ in range(count):
-            cursor = Cursor(data, skip_strings(data, pos, stride - 1))
-            try:
+        cursor = Cursor(data, pos)
+        fields: list[bytes] = []
+        try:
+            for _ in range(count):
+                fields.append(cursor.string())
+                cursor.pos = skip_strings(data, cursor.pos, stride - 2)
                 member_expiry(cursor.string())
-            except DecodeError:
-                raise IndexError from None
-            pos = cursor.pos
-        return pos
+        except DecodeError:
+            raise IndexError from None
+        if len({*fields}) != count:
+            raise IndexError
+        return cursor.pos
 
     return skip
 
@@ -127,10 +150,11 @@ _ziplist_node, _listpack_node = _packed(ziplist), _listpack(intact, listpack)
 SKIPS: Final[list[Skip | None]] = [None] * 256
 for _type, _decode in PACKED.items():
     SKIPS[_type] = _packed(_decode)
-SKIPS[r.HASH_LISTPACK] = _listpack(intact, PACKED[r.HASH_LISTPACK], parity=1)
+SKIPS[r.HASH_LISTPACK] = _listpack(intact_pairs, PACKED[r.HASH_LISTPACK], parity=1)
 SKIPS[r.ZSET_LISTPACK] = _listpack(intact_scored, PACKED[r.ZSET_LISTPACK], parity=1)
-for _type, _stride in STRIDES.items():
-    SKIPS[_type] = _expiring(_stride) if _type in (r.HASH_TTL, r.SET_TTL) else _strings(_stride)
+SKIPS[r.SET] = _set
+SKIPS[r.HASH] = _hash
+SKIPS[r.HASH_TTL], SKIPS[r.SET_TTL] = _expiring(3), _expiring(2)
 SKIPS[r.JSON] = SKIPS[r.JSON_OLD] = _json
 SKIPS[r.LIST_QUICKLIST] = _quicklist
 SKIPS[r.LIST_QUICKLIST2] = _quicklist2

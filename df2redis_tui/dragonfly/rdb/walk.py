@@ -57,7 +57,7 @@ def member_expiry(text: bytes) -> int:
 
 def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     """Read one value's payload; full parts go to `sink`, the elements not yet handed over are returned."""
-    stride = STRIDES.get(type)
+    stride = _STRIDES.get(type)
     if stride is not None:
         return (yield from _walk_strings(src, stride, type, sink))
     if type == r.ZSET2:
@@ -77,12 +77,13 @@ def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     return raw.rest()
 
 
-STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
+_STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
 
 
 def _walk_strings(src: Source, stride: int, type: int, sink: Sink) -> Steps[list[object]]:
     left = stride * (yield from src.length())
     elements: list[object] = []
+    whole = True
     limit = src.tell() + sink.limit
     while left:
         data, pos = src.data, src.pos
@@ -112,10 +113,13 @@ def _walk_strings(src: Source, stride: int, type: int, sink: Sink) -> Steps[list
             if sink.part(_expiries(type, elements)):
                 yield BLOCK
             elements = []
+            whole = False
             limit = src.tell() + sink.limit
         elif left:
             elements.append((yield from src.string()))
             left -= 1
+    if whole and type != r.SET:  # targets look for members of a set that are there twice
+        encodings.check_different(elements[::stride])
     return _expiries(type, elements)
 
 
@@ -321,5 +325,5 @@ _SKETCHES: Final[dict[int, Callable[[_RawWalk], Steps[None]]]] = {
 }
 
 WALKED: Final = frozenset(
-    {*STRIDES, *encodings.PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
+    {*_STRIDES, *encodings.PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
 )

@@ -218,23 +218,39 @@ def test_what_is_passed_over_is_what_can_be_decoded(
         assert passed == intact
 
 
-@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 127, 128, 129, 400])
-@pytest.mark.parametrize("text", [b"", b"a", b"t" * 63, b"u" * 64, b"v" * 125])
-def test_patterns_know_what_servers_usually_write(count: int, text: bytes) -> None:
-    entries = [
-        wire.lp_text(text),
-        *(wire.lp_int(number) for number in (0, 127, -4096, -32768, 1 << 20, 1 << 30, 1 << 62)),
-    ]
+COUNTS = [1, 2, 63, 64, 65, 127, 128, 129, 400]
+INTEGERS = (0, 127, 128, -1, -4096, 4095, 4096, -32768, 32768, 1 << 20, 1 << 23, -(1 << 30), 1 << 31, 1 << 62)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 125])
+def test_patterns_know_the_entries_that_servers_write(count: int, size: int) -> None:
+    entries = [wire.lp_text(b"t" * size), *map(wire.lp_int, INTEGERS)]
     blob = wire.listpack(*(entries[at % len(entries)] for at in range(count)))
-    assert listpack_patterns.intact(blob, 6, len(blob), count)
-    assert not listpack_patterns.intact(blob, 6, len(blob), count + 1)
-    assert not listpack_patterns.intact(blob, 6, len(blob), count - 1)
+    for declared in (count - 1, count, count + 1):
+        assert listpack_patterns.intact(blob, 6, len(blob), declared) == (declared == count)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("member", ["%d", "%d" + "t" * 59, "%d" + "u" * 118, 100, 5_000, 40_000, 9_000_000, 1 << 40])
+def test_patterns_know_the_pairs_that_servers_write(count: int, member: str | int) -> None:
+    def packed(at: int) -> bytes:
+        if isinstance(member, int):
+            return wire.lp_int(member - at)
+        return wire.lp_text((member % at).encode())
+
     scores = [wire.lp_text(score) for score in (b"1.5", b"-0.10000000000000001", b"1e-05", b"2.5e+300")]
     scores.append(wire.lp_int(7))
-    pairs = [entry for at in range(count) for entry in (wire.lp_text(text), scores[at % len(scores)])]
+    pairs = [entry for at in range(count) for entry in (packed(at), scores[at % len(scores)])]
     blob = wire.listpack(*pairs)
-    assert listpack_patterns.intact_scored(blob, 6, len(blob), 2 * count)
-    assert not listpack_patterns.intact_scored(blob, 6, len(blob), 2 * count + 2)
+    twice = wire.listpack(*pairs[:-2], pairs[0], pairs[1])
+    for check in (listpack_patterns.intact_pairs, listpack_patterns.intact_scored):
+        assert check(blob, 6, len(blob), 2 * count)
+        assert not check(blob, 6, len(blob), 2 * count + 2)
+        assert check(twice, 6, len(twice), 2 * count) == (count == 1)
+    nan = wire.listpack(packed(0), wire.lp_text(b"nan"))
+    assert listpack_patterns.intact_pairs(nan, 6, len(nan), 2)
+    assert not listpack_patterns.intact_scored(nan, 6, len(nan), 2)
 
 
 @pytest.mark.parametrize("size", [127, 128, 16382, 16383, 2097150, 2097151])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from df2redis_tui.dragonfly.control import error_text, open_source
 from df2redis_tui.dragonfly.records import Value
-from df2redis_tui.errors import SourceLost
+from df2redis_tui.errors import DecodeError, SourceLost
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import PeerLost, PeerSilent, RespConnection, encode, is_error
+from df2redis_tui.translate.payload import check_payload
 
 Key = tuple[int, bytes]
 
@@ -145,6 +146,10 @@ def _reading(a: int, b: int, db: int, key: bytes, result: object, now_ms: int) -
         return Reading(a, b, None)
     if not isinstance(dump, bytes) or len(dump) <= FOOTER or not isinstance(pttl, int):
         return Reading(a, b, None, "unexpected DUMP")
+    try:
+        check_payload(dump)
+    except DecodeError as why:
+        return Reading(a, b, None, f"the source holds or sends it damaged: {why.reason}")
     expire_ms = now_ms + pttl if pttl >= 0 else 0
     if expire_ms and isinstance(result[-1], int) and abs(result[-1] - expire_ms) < FAR_APART_MS:
         expire_ms = result[-1]  # the answer may have been long on its way

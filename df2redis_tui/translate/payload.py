@@ -9,7 +9,9 @@ from typing import Final
 from anycrc import Model
 
 from df2redis_tui.dragonfly import records
+from df2redis_tui.dragonfly.dumps import check_whole
 from df2redis_tui.dragonfly.rdb.lengths import Cursor
+from df2redis_tui.errors import DecodeError
 
 # RDB types that Dragonfly never sends but targets load (Redis rdb.h; 22 is Valkey's, measured on 9.1).
 LIST_PLAIN: Final = 1
@@ -31,6 +33,16 @@ def payload(rdb_type: int, raw: bytes) -> bytes:
     """What RESTORE takes for an RDB value."""
     body = b"%c%b%b" % (rdb_type, raw, FOOTER)
     return body + _crc64(body).to_bytes(8, "little")
+
+
+def check_payload(body: bytes) -> None:
+    """Raise DecodeError unless the checksum fits and, of an encoding that servers share, the value is intact.
+
+    The checksum alone says only what its sender held: a target that takes a damaged value dies when it reads it.
+    """
+    if len(body) <= FOOTER_LENGTH or _crc64(body[:-8]).to_bytes(8, "little") != body[-8:]:
+        raise DecodeError("its checksum does not fit")
+    check_whole(body[0], body[1:-FOOTER_LENGTH])
 
 
 def is_empty(rdb_type: int, raw: bytes) -> bool:

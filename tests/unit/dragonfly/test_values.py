@@ -7,14 +7,8 @@ import struct
 import pytest
 
 from df2redis_tui.dragonfly import records as r
-from df2redis_tui.dragonfly.rdb.values import (
-    Consumer,
-    Group,
-    PendingEntry,
-    StreamValue,
-    decode_elements,
-    decode_stream,
-)
+from df2redis_tui.dragonfly.rdb.stream_values import Consumer, Group, PendingEntry
+from df2redis_tui.dragonfly.rdb.values import StreamValue, decode_elements, decode_stream
 from df2redis_tui.errors import DecodeError
 from tests.unit.dragonfly import wire
 

@@ -12,6 +12,7 @@ from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.ownership import ENOUGH, Ownership
 from df2redis_tui.translate.payload import encode_strings, encode_zset, payload
 from df2redis_tui.translate.snapshot import BLOCK_BYTES, SnapshotTranslator
 from tests.unit.translate.surroundings import (
@@ -282,3 +283,17 @@ def test_keys_left_alone_and_databases_of_a_cluster() -> None:
     assert [b.db for b in blocks] == [0]
     with pytest.raises(NotCopied):
         translate(snapshot(CLUSTER), Strings(3, [(b"a", b"1", 0)]))
+
+
+def test_as_many_keys_are_observed_as_it_takes_to_learn_their_owners() -> None:
+    observed: list[bytes] = []
+
+    class Observed(Ownership):
+        def observe(self, key: bytes, flow: int) -> None:
+            observed.append(key)
+            super().observe(key, flow)
+
+    translator = snapshot(ownership=Observed(3))
+    for begin in range(0, 3_000, 100):
+        translate(translator, *(Value(0, b"%d" % at, 0, r.SET, b"\x01\x01m") for at in range(begin, begin + 100)))
+    assert ENOUGH - 1 <= len(observed) <= ENOUGH

@@ -1,4 +1,4 @@
-"""Listpacks checked by regular expressions: some 25 ns an entry, where decoding takes 150.
+"""Listpacks checked by regular expressions: some 25 ns an entry, where decoding takes 150, and more in streams.
 
 `intact`, for pairs (an even count) `intact_pairs`, for members with scores `intact_scored`: True only of what
 `encodings` takes too. False says nothing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from struct import unpack_from
 from typing import Final
 
 from df2redis_tui.dragonfly.rdb.encodings import back_length
@@ -158,3 +159,33 @@ def intact_pairs(data: bytes, begin: int, stop: int, count: int) -> bool:
         return False
     # Among short texts the same text is always the same bytes.
     return len({*firsts}) == len(firsts) and all(0x80 <= first[0] < 0xC0 for first in firsts)
+
+
+# Streams: nodes without deleted entries, all of which have the fields of the first one.
+
+_NODE_HEAD: Final = re.compile(rb".{6}([\x01-\x7f])\x01\x00\x01([\x01-\x1f])\x01", re.DOTALL)
+_ID_PART: Final = _either(
+    rb"[\x00-\x7f]\x01", rb"[\xc0-\xcf].\x02", rb"\xf1.[\x00-\x7f]\x03", rb"\xf2..[\x00-\x7f]\x04",
+    rb"\xf3...[\x00-\x7f]\x05", rb"\xf4.{7}+[\x00-\x7f]\x09",
+)  # fmt: skip
+
+
+@cache
+def _node_parts(fields: int) -> tuple[re.Pattern[bytes], Check]:
+    items = b"%b{%d}+" % (_ENTRY, fields)
+    names = re.compile(items + rb"\x00\x01", re.DOTALL)
+    return names, _checker(rb"\x02\x01" + 2 * _ID_PART + items + _byte(fields + 3) + rb"\x01")
+
+
+def node_length(listpack: bytes) -> int:
+    """How many entries this node of a stream has if it is intact; 0 when it may be or not."""
+    head = _NODE_HEAD.match(listpack)
+    if head is None:
+        return 0
+    count, fields = head[1][0], head[2][0]
+    size, items = unpack_from("<IH", listpack)
+    if size != len(listpack) or items != 4 + fields + count * (4 + fields):
+        return 0
+    names, entries = _node_parts(fields)
+    behind = names.match(listpack, head.end())
+    return count if behind is not None and entries(listpack, behind.end(), size, count) else 0

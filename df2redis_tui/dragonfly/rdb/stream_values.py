@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb.encodings import listpack_entries
 from df2redis_tui.dragonfly.rdb.lengths import Cursor, signed
+from df2redis_tui.dragonfly.rdb.listpack_patterns import node_length
 from df2redis_tui.errors import DecodeError
 
 StreamId = tuple[int, int]
@@ -69,21 +70,18 @@ class StreamCheck:
     consumer. Both raise DecodeError.
     """
 
-    __slots__ = ("_last", "_length", "_node")
+    __slots__ = ("_length", "_node")
 
     def __init__(self) -> None:
         self._length = 0
-        self._node = self._last = (-1, 0)
+        self._node = (-1, 0)
 
     def node(self, node: r.StreamNode) -> None:
         if (node.ms, node.seq) <= self._node:
             raise DecodeError("the nodes of a stream are not in order")
         self._node = node.ms, node.seq
-        for ms, seq, _ in decode_stream_node(node):
-            if (ms, seq) <= self._last:
-                raise DecodeError("the entries of a stream are not in order")
-            self._last = ms, seq
-            self._length += 1
+        known = node_length(node.listpack) if node.ms < _ID_END >> 1 and node.seq < _ID_END >> 1 else 0
+        self._length += known or len(decode_stream_node(node))
 
     def meta(self, meta: r.StreamMeta) -> None:
         cursor = Cursor(meta.raw)
@@ -94,8 +92,8 @@ class StreamCheck:
             cursor.length()
         if length != self._length:
             raise DecodeError(f"a stream holds {self._length:,} entries and declares {length:,}")
-        if last_id < self._last:
-            raise DecodeError("the last id of a stream is not that of its last entry, and no later one")
+        if last_id < self._node:
+            raise DecodeError("the last id of a stream comes before its last entries")
         names: set[bytes] = set()
         for _ in range(cursor.length()):
             _add_once(names, cursor.string(), "two groups of a stream have one name")

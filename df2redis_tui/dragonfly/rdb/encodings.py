@@ -173,8 +173,11 @@ def listpack_entries(blob: bytes) -> list[bytes | int]:
 
 def back_length(size: int) -> bytes:
     """What stands behind a listpack entry of `size` bytes, to be read from its end: 7 bits a byte."""
-    most = (128, 16383, 2097151, 268435455)
-    shift = 7 * sum(size >= limit for limit in most)
+    if size < 128:
+        return bytes((size,))
+    if size < 16383:
+        return bytes((size >> 7, size & 127 | 128))
+    shift = 14 if size < 2097151 else 21 if size < 268435455 else 28
     return bytes([size >> shift, *(size >> low & 127 | 128 for low in range(shift - 7, -1, -7))])
 
 

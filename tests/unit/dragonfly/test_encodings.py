@@ -184,6 +184,7 @@ elements = st.lists(
     st.one_of(
         st.binary(max_size=70),
         st.binary(min_size=120, max_size=140),
+        st.integers(1, 3).flatmap(lambda n: st.just(b"long" * 1_500 * n)),
         st.sampled_from([b"0", b"1.5", b"-2.25", b"1e-05", b"-1.5e+300", b"inf", b"1.", b"1.2.3", b"nan"]),
         st.integers(-(1 << 63), (1 << 63) - 1),
         st.integers(-200, 200),

@@ -23,10 +23,17 @@ FOOTER_LENGTH: Final = 10
 
 _crc64: Callable[[bytes], int] = Model("CRC64-REDIS").calc
 
-_CONTAINERS: Final = frozenset({
-    records.SET, records.HASH, records.ZSET2, records.LIST_QUICKLIST, records.LIST_QUICKLIST2, records.HASH_TTL,
-    records.SET_TTL,
-})  # fmt: skip
+# Values without elements, and the types in which they are that.
+_EMPTY: Final[dict[bytes, frozenset[int]]] = {
+    b"\x00": frozenset({
+        records.SET, records.HASH, records.ZSET2, records.LIST_QUICKLIST, records.LIST_QUICKLIST2, records.HASH_TTL,
+        records.SET_TTL,
+    }),
+    b"\x07" + pack("<IHB", 7, 0, 255): frozenset({records.HASH_LISTPACK, records.ZSET_LISTPACK}),
+    b"\x0b" + pack("<IIHB", 11, 10, 0, 255): frozenset({records.HASH_ZIPLIST, records.ZSET_ZIPLIST}),
+    **{b"\x08" + pack("<II", width, 0): frozenset({records.INTSET}) for width in (2, 4, 8)},
+}  # fmt: skip
+_EMPTY_MOST: Final = max(map(len, _EMPTY))
 
 
 def payload(rdb_type: int, raw: bytes) -> bytes:
@@ -47,7 +54,7 @@ def check_payload(body: bytes) -> None:
 
 def is_empty(rdb_type: int, raw: bytes) -> bool:
     """A container without elements, which RESTORE refuses and Redis can't hold."""
-    return rdb_type in _CONTAINERS and raw == b"\x00"
+    return len(raw) <= _EMPTY_MOST and rdb_type in _EMPTY.get(raw, ())
 
 
 def encode_length(value: int) -> bytes:

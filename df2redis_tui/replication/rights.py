@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.cluster_router import ClusterRouter
@@ -78,7 +78,7 @@ async def check_rights(job: JobState) -> None:
         try:
             missing = await _missing(connection, node, job, needs)
         except PeerLost as lost:
-            raise TargetLost(f"target {node}: {lost}") from None
+            raise lost.of_target(node) from None
         finally:
             await connection.aclose()
         for need, names in missing:

@@ -11,7 +11,8 @@ from typing import Final, NoReturn
 
 from df2redis_tui import __version__
 from df2redis_tui.errors import ConfigError
-from df2redis_tui.option_values import AddressMap, KeyMap, Switch
+from df2redis_tui.option_addresses import AddressMap
+from df2redis_tui.option_values import KeyMap, Switch
 from df2redis_tui.options import BY_NAME, OPTIONS, PASSWORD_ENV, SECTIONS, Option, options_of
 from df2redis_tui.settings_sources import nearest
 

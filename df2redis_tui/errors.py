@@ -69,6 +69,8 @@ class ResyncNeeded(SourceError):
 class DecodeError(SourceError):
     """A FLOW's bytes are malformed. `flow`, `offset` (bytes since the stream began) and `context` say where."""
 
+    advice = "run the same command again; if it fails there again, the source holds it damaged: mend or delete it there"
+
     def __init__(self, reason: str, *, flow: int = -1, offset: int = -1, context: bytes = b"") -> None:
         self.reason = reason
         self.flow = flow

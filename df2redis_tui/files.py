@@ -112,6 +112,13 @@ def write_output(path: Path, data: bytes) -> None:
 
 def why_not_written(path: Path) -> str:
     """Why `write_output` could not write there now; "" when it could."""
+    try:
+        return _why_not_written(path)
+    except OSError as error:
+        return f"can't be written: {error.strerror}"
+
+
+def _why_not_written(path: Path) -> str:
     if _own_descriptor(path) is not None:
         return ""
     place = Path(os.path.realpath(path))

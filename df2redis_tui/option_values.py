@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from df2redis_tui.endpoints import looks_like_url, parse_address, shown
+from df2redis_tui.endpoints import looks_like_url, shown
 from df2redis_tui.masking import masked
 
 _SIZE_UNITS: Final = {
@@ -51,7 +50,7 @@ class ValueKind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Plain:
+class Plain:
     @property
     def accepts(self) -> str:
         return "text"
@@ -71,7 +70,7 @@ class _Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Number(_Plain):
+class Number(Plain):
     """A whole number; `_` may group digits."""
 
     low: int
@@ -97,7 +96,7 @@ class Number(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Percent(_Plain):
+class Percent(Plain):
     """A whole number of hundredths; the sign may be left out."""
 
     @property
@@ -119,7 +118,7 @@ class Percent(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Size(_Plain):
+class Size(Plain):
     """Bytes: a number, or a number with a unit. KiB, MiB … are powers of 1024, KB, MB … of 1000."""
 
     low: int
@@ -149,7 +148,7 @@ class Size(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Duration(_Plain):
+class Duration(Plain):
     """Seconds, written with a unit: a bare 50 could mean either, so it is refused."""
 
     low: float
@@ -181,7 +180,7 @@ class Duration(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(_Plain):
+class Choice(Plain):
     """One of some words."""
 
     words: tuple[str, ...]
@@ -202,7 +201,7 @@ class Choice(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Switch(_Plain):
+class Switch(Plain):
     """On or off: `--name` and `--no-name`."""
 
     @property
@@ -224,7 +223,7 @@ class Switch(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(_Plain):
+class Text(Plain):
     """Text that matches a pattern."""
 
     pattern: str
@@ -246,7 +245,7 @@ class Text(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class FilePath(_Plain):
+class FilePath(Plain):
     """A path; `~` is the home directory, relative ones begin at the working directory."""
 
     word: str = "FILE"
@@ -271,69 +270,7 @@ class FilePath(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class _OfServer(_Plain):
-    """Where a password may have been given by mistake: what does not look like an address is not repeated."""
-
-    def show(self, raw: object) -> str:
-        if isinstance(raw, list):
-            return "[" + ", ".join(map(self.show, raw)) + "]"
-        if not isinstance(raw, str):
-            return f"a {type(raw).__name__}"
-        return repr("=".join(map(shown, raw.split("="))))
-
-
-@dataclass(frozen=True, slots=True)
-class Address(_OfServer):
-    """host:port."""
-
-    @property
-    def accepts(self) -> str:
-        return "host:port"
-
-    @property
-    def metavar(self) -> str:
-        return "HOST:PORT"
-
-    def parse(self, raw: object) -> str:
-        if not isinstance(raw, str) or not re.search(r":[0-9]+$", raw):
-            raise Unacceptable
-        return address_text(*parse_address(raw))
-
-
-@dataclass(frozen=True, slots=True)
-class AddressMap(_OfServer):
-    """Pairs announced=reachable: repeated flags, a list in TOML, commas in a variable."""
-
-    @property
-    def accepts(self) -> str:
-        return "announced=reachable, both host:port"
-
-    @property
-    def metavar(self) -> str:
-        return "ADDR=ADDR"
-
-    def parse(self, raw: object) -> tuple[tuple[str, str], ...]:
-        items = raw.split(",") if isinstance(raw, str) else raw
-        if not isinstance(items, list):
-            raise Unacceptable
-        pairs = []
-        for item in items:
-            if not isinstance(item, str):
-                raise Unacceptable
-            announced, equals, reachable = item.strip().partition("=")
-            if not equals:
-                raise Unacceptable
-            pairs.append((address_text(*parse_address(announced)), address_text(*parse_address(reachable))))
-        if len({announced for announced, _ in pairs}) != len(pairs):
-            raise Unacceptable("each announced address may be named once")
-        return tuple(pairs)
-
-    def to_toml(self, value: object) -> str:
-        return json.dumps([f"{a}={b}" for a, b in value]) if isinstance(value, tuple) else str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyMap(_Plain):
+class KeyMap(Plain):
     """Pairs action=keys: repeated flags, a table in TOML, semicolons in a variable. Keys are separated by commas."""
 
     @property
@@ -361,33 +298,6 @@ class KeyMap(_Plain):
     def to_toml(self, value: object) -> str:
         pairs = value if isinstance(value, tuple) else ()
         return "{ " + ", ".join(f"{action} = {json.dumps(keys)}" for action, keys in pairs) + " }"
-
-
-@dataclass(frozen=True, slots=True)
-class Url(_OfServer):
-    """A server's URL, kept as text: its password may still come from elsewhere."""
-
-    check: Callable[[str], object]
-    form: str
-
-    @property
-    def accepts(self) -> str:
-        return self.form
-
-    @property
-    def metavar(self) -> str:
-        return "URL"
-
-    def parse(self, raw: object) -> str:
-        if not isinstance(raw, str):
-            raise Unacceptable
-        self.check(raw)
-        return raw.strip()
-
-
-def address_text(host: str, port: int) -> str:
-    """host:port, IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def size_text(size: int) -> str:

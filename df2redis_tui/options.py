@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from df2redis_tui.endpoints import parse_source, parse_target
+from df2redis_tui.option_addresses import Address, AddressMap, Url
 from df2redis_tui.option_values import (
-    Address,
-    AddressMap,
     Choice,
     Duration,
     FilePath,
@@ -18,7 +17,6 @@ from df2redis_tui.option_values import (
     Size,
     Switch,
     Text,
-    Url,
     ValueKind,
 )
 from df2redis_tui.replication.handle import KNOB_RANGES

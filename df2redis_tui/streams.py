@@ -61,12 +61,14 @@ class PeerBroken(PeerLost):
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Raises ConfigError when a certificate can't be read."""
+    """Raises ConfigError when a certificate can't be read, OSError when this process has no file descriptor for it."""
     try:
         context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
         if tls.cert:
             context.load_cert_chain(str(tls.cert), str(tls.key) if tls.key else None)
     except (OSError, ssl.SSLError) as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         raise ConfigError(f"TLS: can't load {tls.ca or ''} {tls.cert or ''} {tls.key or ''}: {error}") from None
     if not tls.verify:
         context.check_hostname = False
@@ -88,8 +90,9 @@ async def open_stream(
 
     `receive_buffer` (bytes) is set before the connection is made, so that the TCP window can scale to it.
     """
-    context = tls_context(tls) if tls else None
+    context: ssl.SSLContext | None = None
     try:
+        context = tls_context(tls) if tls else None
         with anyio.fail_after(timeout):
             stream: SocketStream = await _connect(host, port, receive_buffer)
             if context is None or tls is None:

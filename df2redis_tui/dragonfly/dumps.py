@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from df2redis_tui.dragonfly import records
+from df2redis_tui.dragonfly.rdb.encodings import PACKED
 from df2redis_tui.dragonfly.rdb.stream import SELECTDB, SnapshotDecoder
+from df2redis_tui.dragonfly.rdb.values import decode_elements
 from df2redis_tui.dragonfly.records import SnapshotRecord, Value
 
 WHOLE_MOST: Final = 4 * 1024**2  # bytes of a value that is passed on as it is
@@ -16,6 +18,16 @@ _IN_PARTS: Final = frozenset({
     records.SET, records.HASH, records.ZSET2, records.LIST_QUICKLIST, records.LIST_QUICKLIST2, records.HASH_TTL,
     records.SET_TTL,
 })  # fmt: skip
+
+
+# Targets look into none of these; Redis has the same types under these numbers.
+_CHECKED: Final = frozenset({*PACKED, *_IN_PARTS, records.STREAM1, records.STREAM3})
+
+
+def check_whole(rdb_type: int, raw: bytes) -> None:
+    """Raise DecodeError if this is damaged, of what `in_parts` passes on as it is."""
+    if rdb_type in _CHECKED and (len(raw) <= WHOLE_MOST or rdb_type not in _IN_PARTS):
+        decode_elements(rdb_type, raw)
 
 
 def in_parts(value: Value, flow: int) -> Iterator[list[SnapshotRecord]]:

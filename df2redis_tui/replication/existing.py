@@ -70,6 +70,8 @@ class OldValues:
             OLD_MOST,
             "too many for a full sync over them: empty it, or copy into another target",
         )
+        if len(self.marks):
+            await self._keep()  # a run that is killed right behind the full sync has not kept what is left
         return len(self.marks)
 
     async def resume(self) -> None:
@@ -91,13 +93,15 @@ class OldValues:
 
     async def note(self) -> None:
         """Keep what is left now, where that is known."""
-        if not self.keys.certain:
-            return
+        if self.keys.certain:
+            await self._keep()
+            self._saved = True
+
+    async def _keep(self) -> None:
         try:
             await anyio.to_thread.run_sync(self.marks.save, self.path, self.owner)
         except OSError as error:
             log.warning("State file", extra={"fields": {"path": str(self.path), "reason": error.strerror}})
-        self._saved = True
 
     def spared(self, ours: KeyChoice, *, cluster: bool) -> KeyChoice | None:
         """The keys that a flush of the source must not remove: not ours, and not replaced by the source's."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from df2redis_tui.dragonfly.control import answer_of, open_source
 from df2redis_tui.dragonfly.records import Value
-from df2redis_tui.errors import SourceError
+from df2redis_tui.errors import DecodeError, SourceError
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import DATA, PeerBroken, PeerLost, PeerSilent, RespConnection, encode, is_error
+from df2redis_tui.translate.payload import check_payload
 
 Key = tuple[int, bytes]
 
@@ -143,6 +144,10 @@ class KeyReader:
             return Reading(a, b, None)
         if len(payload) <= FOOTER:
             raise SourceError(f"source {self._source.label} answered DUMP with {len(payload)} bytes, which is no value")
+        try:
+            check_payload(payload)
+        except DecodeError as damage:
+            return Reading(a, b, None, f"the source holds or sends it damaged: {damage.reason}")
         expire_ms = now_ms + left if left >= 0 else 0
         exact = ends[0] if ends else None
         if expire_ms and isinstance(exact, int) and abs(exact - expire_ms) < FAR_APART_MS:

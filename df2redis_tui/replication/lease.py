@@ -30,6 +30,10 @@ LOOK_EVERY = 0.5  # seconds between two looks at a lease that may lapse
 _RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) else return 0 end"
 
 
+class _NotNow(TargetLost):
+    """The target answers, but refuses for the time being."""
+
+
 class Caller(Protocol):
     async def call(self, *args: Arg) -> object: ...
 
@@ -72,14 +76,23 @@ class Lease:
         """Raises TargetError when another run has taken over or the target refuses for good, TargetLost when it can't
         tell now."""
         async with self._one_at_a_time:
-            await self._renew()
+            asked = time.monotonic()
+            self._must_be_ours(await self._prolong() or await self._holder_when_lapsed(), asked)
 
     async def check(self) -> None:
-        """Before a new connection writes: as `renew`. Whoever comes while another asks shares the next answer."""
+        """Before a new connection writes, which whoever takes over from now on can end. Raises TargetError when another
+        run has taken over, TargetLost. Whoever comes while another asks shares the next answer."""
         wanted = time.monotonic()
         async with self._one_at_a_time:
-            if self._ours_at < wanted:
-                await self._renew()
+            if self._ours_at >= wanted:
+                return
+            asked = time.monotonic()
+            holder = self._checked(await self._target.call("GET", self._key))
+            try:
+                holder = holder or await self._holder_when_lapsed()
+            except _NotNow:
+                return  # it is nobody's, and a target that does not take the lease is as it is for this run's writes
+            self._must_be_ours(holder, asked)
 
     def record(self) -> bytes:
         """The command that writes it again, for where everything is removed."""
@@ -93,13 +106,14 @@ class Lease:
                 if await self._prolong() == self._value:  # so nobody else can have it before it is removed
                     self._checked(await self._target.call("DEL", self._key))
 
-    async def _renew(self) -> None:
-        asked = time.monotonic()
-        holder = await self._prolong()
-        if holder is None:
-            # It lapsed: the target could not be reached for long. What a lost connection has sent again is ours too.
-            ours = await self._set_if_free()
-            holder = self._value if ours else self._checked(await self._target.call("GET", self._key))
+    async def _holder_when_lapsed(self) -> bytes | None:
+        """The target could not be reached for long: the first that comes has it. What a lost connection has sent and is
+        sent again finds its own."""
+        if await self._set_if_free():
+            return self._value
+        return self._checked(await self._target.call("GET", self._key))
+
+    def _must_be_ours(self, holder: bytes | None, asked: float) -> None:
         if holder != self._value:
             raise TargetError(f"another run took over job {self._job!r}: this one ends")
         self._ours_at = asked
@@ -127,7 +141,7 @@ class Lease:
         if is_error(reply):
             text = error_text(reply)
             later = verdict(text) in (Verdict.RETRY, Verdict.MOVED, Verdict.ASK)
-            raise (TargetLost if later else TargetError)(f"the target refused the job's lease: {text}")
+            raise (_NotNow if later else TargetError)(f"the target refused the job's lease: {text}")
 
     async def _wait_for_its_end(self, holder: bytes) -> None:
         """Return when its holder is known to have ended. Raises TargetError when it lives, or may live elsewhere."""

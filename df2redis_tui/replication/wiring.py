@@ -69,8 +69,7 @@ def _count_descriptors(job: JobState, flows: int) -> None:
 async def _prepare_lane(job: JobState, flow: int, connection: RespConnection) -> None:
     """A new connection for a FLOW's writes: only for the holder of the lease, only once the older ones are gone."""
     if job.settings.exactly_once:
-        await job.lease.check()
-        job.note_fence(await fence(connection, connection_name(job.keys, flow)))
+        job.note_fence(await fence(connection, connection_name(job.keys, flow), check=job.lease.check))
 
 
 def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: Greeting, session: Session) -> Ingest:

@@ -1,8 +1,8 @@
 """Routing to a Redis Cluster: a batch becomes one part per master, and nothing is lost or doubled while slots move.
 
 Commands that must not be applied twice travel in a transaction with a guard: a key in their own slot that says what
-of this FLOW the slot has applied (design, "Exactly once"). A guard's mark orders everything this run has sent: the
-number of the sending, then the command's place in its batch.
+of this FLOW the slot has applied (see `replication.checkpoint`). A guard's mark orders everything this run has sent:
+the number of the sending, then the command's place in its batch.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ each node concerned and posts them; a lane writes its parts in order without wai
 replies in order. A batch is complete when the last reply of its last part is there. Confirmations leave in order, from
 the head of what is in flight: a batch that is complete waits for those in front of it.
 
-*Trouble* is any of these: a lane ended (closed, broken, no byte for `REPLY_TIMEOUT`, 120 s, while replies are due, or
-something that is not RESP); a command got an error; a part had no lane to go to; no node takes a command's slot. From
-then on `ready` lets no new batch through, and only the repair confirms what is in flight; until then that stays, with
-its blocks. Writers of other FLOWs go on: nothing of theirs depends on it.
+*Trouble* is any of these: a lane ended (closed, broken, or no byte for `REPLY_TIMEOUT`, 120 s, while replies are due);
+a command, a SELECT or a checkpoint got an error; a part had no lane to go to; no node takes a command's slot. From then
+on `ready` lets no new batch through, and only the repair confirms what is in flight; until then that stays, with its
+blocks. Writers of other FLOWs go on: nothing of theirs depends on it.
 
 *Repair* is one task's work, step by step:
 
@@ -44,10 +44,11 @@ that one's position (`_carry_positions`).
 
 *What ends it otherwise.* A command that is refused for good is the FLOW's matter (`WriterEvents.refused`): its key is
 read again from the source where that helps, else the policy decides; `skip` notes it and goes on, `stop` raises
-NotCopied. NOAUTH, NOPERM and a database that does not exist raise TargetError at once; OOM, READONLY and other states
-that an operator has to end do so when they have lasted for `STUCK_PATIENCE`, 60 s. A request that the target can't even
-read (larger than its proto-max-bulk-len) raises TargetError as well. The connections to a single server that answers as
-a replica, or loads, are given up: its name may stand for another one by now.
+NotCopied. These raise TargetError: at once, NOAUTH, NOPERM and a database that does not exist, a request that the
+target can't even read (larger than its proto-max-bulk-len), and an answer that is not RESP or of another kind than the
+command's (`target.answers`: nobody knows then what was applied); after `STUCK_PATIENCE`, 60 s, OOM, READONLY and other
+states that an operator has to end. The connections to a single server that answers as a replica, or loads, are given
+up: its name may stand for another one by now.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final, cast
 
 from df2redis_tui.dragonfly import records
-from df2redis_tui.dragonfly.rdb.values import StreamId, decode_stream_node
+from df2redis_tui.dragonfly.rdb.stream_values import StreamId, decode_stream_node
 from df2redis_tui.dragonfly.records import StreamMeta, StreamNode, ValueStart
 from df2redis_tui.translate import streams
 from df2redis_tui.translate.payload import payload

@@ -9,7 +9,9 @@ from typing import Final
 from anycrc import Model
 
 from df2redis_tui.dragonfly import records
+from df2redis_tui.dragonfly.dumps import check_whole
 from df2redis_tui.dragonfly.rdb.lengths import Cursor
+from df2redis_tui.errors import DecodeError
 
 # RDB types that Dragonfly never sends but targets load (Redis rdb.h; 22 is Valkey's, measured on 9.1).
 LIST_PLAIN: Final = 1
@@ -21,10 +23,17 @@ FOOTER_LENGTH: Final = 10
 
 _crc64: Callable[[bytes], int] = Model("CRC64-REDIS").calc
 
-_CONTAINERS: Final = frozenset({
-    records.SET, records.HASH, records.ZSET2, records.LIST_QUICKLIST, records.LIST_QUICKLIST2, records.HASH_TTL,
-    records.SET_TTL,
-})  # fmt: skip
+# Values without elements, and the types in which they are that.
+_EMPTY: Final[dict[bytes, frozenset[int]]] = {
+    b"\x00": frozenset({
+        records.SET, records.HASH, records.ZSET2, records.LIST_QUICKLIST, records.LIST_QUICKLIST2, records.HASH_TTL,
+        records.SET_TTL,
+    }),
+    b"\x07" + pack("<IHB", 7, 0, 255): frozenset({records.HASH_LISTPACK, records.ZSET_LISTPACK}),
+    b"\x0b" + pack("<IIHB", 11, 10, 0, 255): frozenset({records.HASH_ZIPLIST, records.ZSET_ZIPLIST}),
+    **{b"\x08" + pack("<II", width, 0): frozenset({records.INTSET}) for width in (2, 4, 8)},
+}  # fmt: skip
+_EMPTY_MOST: Final = max(map(len, _EMPTY))
 
 
 def payload(rdb_type: int, raw: bytes) -> bytes:
@@ -33,9 +42,19 @@ def payload(rdb_type: int, raw: bytes) -> bytes:
     return body + _crc64(body).to_bytes(8, "little")
 
 
+def check_payload(body: bytes) -> None:
+    """Raise DecodeError unless the checksum fits and, of an encoding that servers share, the value is intact.
+
+    The checksum alone says only what its sender held: a target that takes a damaged value dies when it reads it.
+    """
+    if len(body) <= FOOTER_LENGTH or _crc64(body[:-8]).to_bytes(8, "little") != body[-8:]:
+        raise DecodeError("its checksum does not fit")
+    check_whole(body[0], body[1:-FOOTER_LENGTH])
+
+
 def is_empty(rdb_type: int, raw: bytes) -> bool:
     """A container without elements, which RESTORE refuses and Redis can't hold."""
-    return rdb_type in _CONTAINERS and raw == b"\x00"
+    return len(raw) <= _EMPTY_MOST and rdb_type in _EMPTY.get(raw, ())
 
 
 def encode_length(value: int) -> bytes:

@@ -197,30 +197,40 @@ class SnapshotTranslator:
     # Whole values
 
     def _value(self, value: Value) -> None:
-        kind = KIND.get(value.type, f"type {value.type}")
-        db = self._mapped(value.db, value.key, kind)
-        if db is None:
-            return
-        if self._ownership is not None:
-            self._ownership.observe(value.key, self._flow)
-        expire_ms = value.expire_ms
+        source_db, key, expire_ms, rdb_type, raw = value
+        kind = KIND.get(rdb_type) or f"type {rdb_type}"
+        db = source_db
+        special = self._skip is not None or (source_db and self._maps_databases)
+        if special or self._own.holds(source_db, key):
+            mapped = self._mapped(source_db, key, kind)
+            if mapped is None:
+                return
+            db = mapped
+        if self._ownership is not None and self._ownership.wanted > 1:
+            self._ownership.observe(key, self._flow)
         if expire_ms:
-            expire_ms = self._expiry.effective(db, value.key, expire_ms, self._now_ms, self._grace_ms)
+            expire_ms = self._expiry.effective(db, key, expire_ms, self._now_ms, self._grace_ms)
         elif self._expiry.count:
-            self._expiry.cancel(db, value.key)
+            self._expiry.cancel(db, key)
         try:
-            commands = self._writer.commands(value.key, value.type, value.raw, expire_ms)
+            commands = self._writer.commands(key, rdb_type, raw, expire_ms)
         except Unrepresentable as why:
-            self._leave_out(value.db, value.key, why, value.raw)
+            self._leave_out(source_db, key, why, raw)
             return
-        if value.type == HASH_TTL:
-            self._expiry.fields_expire(db, value.key)
+        if rdb_type == HASH_TTL:
+            self._expiry.fields_expire(db, key)
         if self._refusals.any_refused:
-            self._refusals.copied(value.db, value.key)
+            self._refusals.copied(source_db, key)
         if self._old is not None:
-            self._old.replaced(db, value.key)
-        self._append(db, value.key, commands)
-        self._count(db, kind)
+            self._old.replaced(db, key)
+        block = self._block_for(db)
+        block.commands += commands
+        if block.slots is not None:
+            block.slots += [slot_of(key)] * len(commands)
+        for encoded in commands:
+            block.size += len(encoded) + COMMAND_OVERHEAD
+        block.entries += 1
+        block.kinds[kind] = block.kinds.get(kind, 0) + 1
 
     # Big values
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from df2redis_tui.dragonfly.rdb.lengths import Cursor, signed
-from df2redis_tui.dragonfly.rdb.values import StreamId
+from df2redis_tui.dragonfly.rdb.stream_values import StreamId
 from df2redis_tui.dragonfly.records import STREAM3, StreamMeta
 
 # A pending entry is 16 bytes of id, 8 of time, and a LEN of deliveries, which is a byte almost always.

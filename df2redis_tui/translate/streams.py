@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from df2redis_tui.dragonfly import records
 from df2redis_tui.dragonfly.rdb.lengths import skip_length, skip_strings
-from df2redis_tui.dragonfly.rdb.values import StreamId
+from df2redis_tui.dragonfly.rdb.stream_values import StreamId
 from df2redis_tui.dragonfly.records import StreamMeta, StreamNode
 from df2redis_tui.errors import DecodeError
 from df2redis_tui.translate.capabilities import Capabilities

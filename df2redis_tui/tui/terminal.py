@@ -132,12 +132,13 @@ class TerminalGuard:
 
     def restore(self) -> None:
         """Put the terminal back as it was found, as far as it listens."""
+        with contextlib.suppress(termios.error, OSError):
+            termios.tcflush(0, termios.TCIOFLUSH)  # before anything is written: it would be dropped too
         with contextlib.suppress(OSError, ValueError):
             os.set_blocking(2, False)
             os.write(2, RESTORE)
         if self._attributes is not None:
             with contextlib.suppress(termios.error, OSError):
-                termios.tcflush(0, termios.TCIOFLUSH)
                 termios.tcsetattr(0, termios.TCSANOW, self._attributes)
         with contextlib.suppress(OSError, ValueError):
             os.set_blocking(2, True)

@@ -72,7 +72,7 @@ def test_intset(members: set[int]) -> None:
     assert [int(m) for m in encodings.intset(rdb.intset(members))] == sorted(members)
 
 
-pair_lists = st.lists(st.tuples(texts, texts), min_size=1, max_size=30)
+pair_lists = st.lists(st.tuples(texts, texts), min_size=1, max_size=30, unique_by=lambda pair: pair[0])
 
 
 @given(pair_lists, st.integers(1, 500), st.booleans())

@@ -111,7 +111,7 @@ def test_the_lease_moves_with_the_name_when_nothing_is_written(source: FaultSour
 
         def named() -> bool:
             listed = pair.second.client().client_list()
-            return any(str(entry.get("name", "")).endswith(":control") for entry in listed)
+            return any(":control:" in str(entry.get("name", "")) for entry in listed)
 
         assert eventually(named), program.output()[-3000:]
 

@@ -12,7 +12,7 @@ from tests.support.player import Behaviour, Player, Script
 from tests.support.player.script import Dump
 from tests.support.program import Program, copy_arguments
 from tests.support.servers import Server, start_server
-from tests.support.synthetic import HASH_LISTPACK, STRING, entry, flow, listpack, record, string
+from tests.support.synthetic import SET, STRING, entry, flow, record, set_payload, string
 
 pytestmark = pytest.mark.real
 Run = Callable[..., Program]
@@ -72,11 +72,11 @@ def test_no_older_value_stays_of_a_key_that_can_t_be_copied(any_target: Server, 
     client = any_target.client()
     for key in keys:
         client.set(key, "older")
-    odd = listpack([b"field", b"value", b"alone"])  # RESTORE refuses it
+    twice = set_payload([b"member", b"member"])  # RESTORE refuses it
     held.set("answer", "whatever")
     snapshot = [
         entry(JSON, b"snapshot", string(b"{}")),
-        entry(HASH_LISTPACK, b"answer", string(odd)),
+        entry(SET, b"answer", twice),
         entry(STRING, b"fine", string(b"v")),
     ]
     records = [

@@ -16,7 +16,8 @@ from .fake_snapshot import KNOBS, START, ended, make_snapshot
 class FakeEngine:
     """`script` is [(phase, seconds)]; the last phase lasts. `moving` False gives the same figures for ever.
 
-    `busy` burns a whole core in the engine's thread, as a full sync does; `stop_takes` is how long a drain lasts.
+    `busy` burns a whole core in the engine's thread, as a full sync does; `stop_takes` is how long a drain lasts;
+    a `deaf` one never ends.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class FakeEngine:
         loaded: tuple[int, ...] = (2,),
         stop_takes: float = 0.3,
         busy: bool = False,
+        deaf: bool = False,
         end: tuple[Phase, int, str] = (Phase.DONE, 0, ""),
         every: float = 0.1,
     ) -> None:
@@ -41,6 +43,7 @@ class FakeEngine:
         self.loaded = loaded
         self.stop_takes = stop_takes
         self.busy = busy
+        self.deaf = deaf
         self.end = end
         self.every = every
         self.knobs = KNOBS
@@ -115,6 +118,8 @@ class FakeEngine:
 
     def request_stop(self, deadline: float | None = 30.0) -> None:
         self.stops.append(deadline)
+        if self.deaf:
+            return
         takes = self.stop_takes if deadline is None else min(self.stop_takes, deadline)
         at = time.monotonic() + takes
         self._stop_at = at if self._stop_at is None else min(at, self._stop_at)

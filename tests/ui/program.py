@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from df2redis_tui import watching
 from df2redis_tui.settings import Endpoint, Settings
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -37,6 +38,8 @@ def main() -> int:
     if "end" in arguments:
         phase, code, text = arguments["end"]
         arguments["end"] = (Phase(phase), code, text)
+    if "deadlines" in options:
+        watching.DRAIN_SECONDS, watching.GRACE = options["deadlines"]
     engine = FakeEngine(**arguments)
     settings = make_settings(**options.get("settings", {}))
     if options.get("crash_after"):

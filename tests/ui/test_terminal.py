@@ -85,6 +85,20 @@ def test_quit_twice_ends_it_now(tmp_path: Path) -> None:
         assert "stops=[30.0, 0]" in it.log.read_text()
 
 
+@pytest.mark.parametrize("how", ["q", "SIGTERM", "three SIGTERM"])
+def test_an_engine_that_never_ends_does_not_keep_the_terminal(tmp_path: Path, how: str) -> None:
+    with terminal(tmp_path, {"deaf": True}, deadlines=[1.0, 1.0]) as it:
+        started(it)
+        if how == "q":
+            it.key("q")
+        else:
+            for _ in range(3 if how.startswith("three") else 1):
+                it.process.send_signal(signal.SIGTERM)
+        assert it.wait(20) == 7
+        assert it.restored()
+        assert "ended by force with exit code 7" in it.log.read_text()
+
+
 def test_quit_before_everything_is_there_says_so(tmp_path: Path) -> None:
     with terminal(tmp_path, {"end": ["done", 6, ""]}) as it:
         started(it)

@@ -152,5 +152,6 @@ def test_what_could_not_be_written_is_told_before_the_run(tmp_path: Path) -> Non
     assert why_not_written(Path("/dev/null")) == ""
     assert "does not exist" in why_not_written(tmp_path / "none" / "s.json")
     assert "can't be written" in why_not_written(tmp_path)
+    assert "File name too long" in why_not_written(tmp_path / ("x" * 300))
     (tmp_path / "s.json").write_text(json.dumps({}))
     assert why_not_written(tmp_path / "s.json") == ""

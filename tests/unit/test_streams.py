@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 
 import anyio
 import pytest
 
+from df2redis_tui.settings import Tls
 from df2redis_tui.streams import READ_SIZE, PeerLost, open_stream
 
 FLOOD = 256 << 20
@@ -93,3 +97,17 @@ def test_a_host_that_is_none_is_a_lost_peer(host: str) -> None:
 
     with pytest.raises(PeerLost, match="can't resolve the name"):
         anyio.run(connect)
+
+
+@pytest.mark.anyio
+async def test_no_file_descriptor_for_the_certificates_is_no_wrong_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, like a connection for which there is none."""
+
+    def none_left(**_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(ssl, "create_default_context", none_left)
+    with pytest.raises(PeerLost, match="too many open files"):
+        await open_stream("127.0.0.1", 1, Tls(ca=tmp_path / "ca.pem"))

@@ -67,7 +67,9 @@ class BlobSource(Source):
             if decompressor.needs_input:
                 if not self._left:
                     raise self._outer.fail("a compressed blob ends before its frame does")
-                piece = yield from self._outer.take_some(min(self._left, _STEP_IN))
+                # Not what happens to be there: a damaged frame gives as much, and fails at the same place, however the
+                # stream is cut.
+                piece = yield from self._outer.take(min(self._left, _STEP_IN))
                 self._left -= len(piece)
             try:
                 content = decompressor.decompress(piece, _STEP_OUT)

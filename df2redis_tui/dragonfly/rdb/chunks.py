@@ -13,6 +13,7 @@ _IDS_MOST: Final = 1024
 _FEW: Final = 8
 _SMALL_AMONG_MANY: Final = 1024  # bytes
 _BYTES_MOST: Final = 576 * 1024**2  # of all together: room for an element as large as a target takes
+_STEP: Final = 64 * 1024
 
 _HEADER: Final = Struct("<II")
 
@@ -41,7 +42,8 @@ class OpenChunks:
             self._begin(id, db)
         chunk, steps = self._open[id]
         while left:
-            piece = yield from src.take_some(left)
+            # Not what happens to be there, so that an error is met at the same place however the stream is cut.
+            piece = yield from src.take(min(left, _STEP))
             left -= len(piece)
             self._bytes -= chunk.held()
             chunk.add(piece)

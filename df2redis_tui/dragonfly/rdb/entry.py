@@ -8,6 +8,7 @@ from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF, INT_WIDTH, check_string_length
 from df2redis_tui.dragonfly.rdb.source import BLOCK, PackedText, Source, Steps
 from df2redis_tui.dragonfly.rdb.walk import WALKED, walk
+from df2redis_tui.errors import DecodeError, printable
 
 IDLE, FREQ, EXPIRETIME_MS, EXPIRETIME, DF_MASK = 248, 249, 252, 253, 220
 PREFIXES: Final = frozenset({IDLE, FREQ, EXPIRETIME_MS, EXPIRETIME, DF_MASK})
@@ -158,6 +159,13 @@ def read_entry(src: Source, op: int, db: int, outlet: Outlet, small: int) -> Ste
         src.pos -= 1
         raise src.fail(f"{op} is no value type or opcode that may stand here")
     key = yield from src.string()
+    try:
+        yield from _read_value(src, op, db, key, expire_ms, outlet, small)
+    except DecodeError as error:
+        raise DecodeError(f"{error.reason}, in the {r.KIND[op]} {printable(key)}", context=error.context) from None
+
+
+def _read_value(src: Source, op: int, db: int, key: bytes, expire_ms: int, outlet: Outlet, small: int) -> Steps[None]:
     value = _BigValue(outlet, small, src, db, key, expire_ms, op)
     if op == r.STRING:
         text = yield from _read_text(src, value)

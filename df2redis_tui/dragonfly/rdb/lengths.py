@@ -128,9 +128,14 @@ def skip_strings(data: bytes, pos: int, count: int) -> int:
         elif first == ENC_INT32:
             pos += 5
         elif first == ENC_LZF:
-            packed, pos = skip_length(data, pos + 1)
-            _, pos = skip_length(data, pos)
-            pos += packed
+            packed, begin = skip_length(data, pos + 1)
+            size, begin = skip_length(data, begin)
+            pos = begin + packed
+            if pos <= len(data):
+                try:
+                    lzf.decompress(data[begin:pos], size)
+                except DecodeError:
+                    raise IndexError from None
         else:
             raise IndexError
     return pos

@@ -1,7 +1,8 @@
 """Walking the elements of a value of any size in bounded memory.
 
 `walk` reads one value of a container or sketch type from a source and hands its elements over in the shapes that
-`records.ValuePart` documents."""
+`records.ValuePart` documents.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb import encodings
 from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF
 from df2redis_tui.dragonfly.rdb.source import BLOCK, Source, Steps
+from df2redis_tui.dragonfly.rdb.stream_values import StreamCheck
 from df2redis_tui.errors import DecodeError
 
 # Member expiry in types 31 and 32 counts seconds from 2023-02-01T00:00:00Z (Dragonfly, kMemberExpiryBase).
@@ -21,6 +23,7 @@ _MAX_EXPIRY_SECONDS: Final = 1 << 40
 
 PLAIN_NODE, PACKED_NODE = 1, 2
 UNPACKED_LIST: Final = 1024 * 1024  # bytes out of LZF nodes, from which a list comes in parts however short it stood
+_IDS_AT_ONCE: Final = 4096
 _META_MOST: Final = 64 * 1024 * 1024  # bytes of a stream's groups: 1.6 million pending entries
 _DOUBLE: Final = Struct("<d")
 
@@ -61,17 +64,16 @@ def member_expiry(text: bytes) -> int:
 
 def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     """Read one value's payload; full parts go to `sink`, the elements not yet handed over are returned."""
-    stride = STRIDES.get(type)
+    stride = _STRIDES.get(type)
     if stride is not None:
         return (yield from _walk_strings(src, stride, type, sink))
     if type == r.ZSET2:
         return (yield from _walk_zset(src, sink))
-    packed = PACKED.get(type)
+    packed = encodings.PACKED.get(type)
     if packed is not None:
-        blob = yield from src.string()
-        elements = packed(blob)
+        elements = packed((yield from src.string()))
         src.spend(len(elements))
-        return _even(type, elements)
+        return [*elements]
     if type in (r.LIST_QUICKLIST, r.LIST_QUICKLIST2):
         return (yield from _walk_nodes(src, type, sink))
     if type in (r.STREAM1, r.STREAM3):
@@ -84,25 +86,13 @@ def walk(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     return raw.rest()
 
 
-STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
-PACKED: Final[dict[int, Callable[[bytes], list[bytes]]]] = {
-    r.INTSET: encodings.intset,
-    r.ZSET_ZIPLIST: encodings.ziplist,
-    r.HASH_ZIPLIST: encodings.ziplist,
-    r.HASH_LISTPACK: encodings.listpack,
-    r.ZSET_LISTPACK: encodings.listpack,
-}
-
-
-def _even(type: int, elements: list[bytes]) -> list[object]:
-    if type != r.INTSET and len(elements) & 1:
-        raise DecodeError("a packed hash or sorted set has an odd number of elements")
-    return list(elements)
+_STRIDES: Final = {r.SET: 1, r.HASH: 2, r.HASH_TTL: 3, r.SET_TTL: 2}
 
 
 def _walk_strings(src: Source, stride: int, type: int, sink: Sink) -> Steps[list[object]]:
     left = stride * (yield from src.length())
     elements: list[object] = []
+    whole = True
     limit = src.tell() + sink.limit
     while left:
         data, pos = src.data, src.pos
@@ -132,10 +122,13 @@ def _walk_strings(src: Source, stride: int, type: int, sink: Sink) -> Steps[list
             if sink.part(_expiries(type, elements)):
                 yield BLOCK
             elements = []
+            whole = False
             limit = src.tell() + sink.limit
         elif left:
             elements.append((yield from src.string()))
             left -= 1
+    if whole and type != r.SET:  # targets look for members of a set that are there twice
+        encodings.check_different(elements[::stride])
     return _expiries(type, elements)
 
 
@@ -199,6 +192,7 @@ def _walk_nodes(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
 
 def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
     left = yield from src.length()
+    check = StreamCheck()
     elements: list[object] = []
     limit = src.tell() + sink.limit
     while left:
@@ -206,7 +200,9 @@ def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
         if len(master) != 16:
             raise src.fail(f"a stream node has an id of {len(master)} bytes")
         listpack = yield from src.string()
-        elements.append(r.StreamNode(int.from_bytes(master[:8], "big"), int.from_bytes(master[8:], "big"), listpack))
+        node = r.StreamNode(int.from_bytes(master[:8], "big"), int.from_bytes(master[8:], "big"), listpack)
+        src.spend(check.node(node))
+        elements.append(node)
         left -= 1
         if src.tell() >= limit:
             if sink.part(elements):
@@ -214,31 +210,38 @@ def _walk_stream(src: Source, type: int, sink: Sink) -> Steps[list[object]]:
             elements = []
             limit = src.tell() + sink.limit
     tape = src.start_tape()
-    yield from _pass_stream_meta(src, type, tape.begin + min(_META_MOST, src.held_most))
+    yield from _walk_stream_meta(src, type, tape.begin + min(_META_MOST, src.held_most), check)
     elements.append(r.StreamMeta(type, src.stop_tape(tape)))
     return elements
 
 
-def _pass_stream_meta(src: Source, type: int, most: int) -> Steps[None]:
+def _walk_stream_meta(src: Source, type: int, most: int, check: StreamCheck) -> Steps[None]:
     newer = type == r.STREAM3
-    for _ in range(8 if newer else 3):
+    length = yield from src.length()
+    check.described(length, ((yield from src.length()), (yield from src.length())))
+    for _ in range(5 if newer else 0):
         yield from src.length()
     for _ in range((yield from src.length())):
-        yield from src.string()
+        check.group((yield from src.string()))
         for _ in range(3 if newer else 2):
             yield from src.length()
         for _ in range((yield from src.length())):
-            yield from src.skip(24)
+            check.pending((yield from src.take(24)))
             yield from src.length()
             if src.tell() > most:
                 raise src.fail(_TOO_MANY_PENDING)
         for _ in range((yield from src.length())):
-            yield from src.string()
+            check.consumer((yield from src.string()))
             yield from src.skip(16 if newer else 8)
-            size = 16 * (yield from src.length())
-            if src.tell() + size > most:
+            left = yield from src.length()
+            if src.tell() + 16 * left > most:
                 raise src.fail(_TOO_MANY_PENDING)
-            yield from src.skip(size)
+            while left:
+                ids = yield from src.take(16 * min(left, _IDS_AT_ONCE))
+                check.owned(ids)
+                left -= len(ids) // 16
+                src.spend(len(ids) // 16)
+        check.group_ends()
         if src.tell() > most:
             raise src.fail(_TOO_MANY_PENDING)
 
@@ -352,5 +355,5 @@ _SKETCHES: Final[dict[int, Callable[[_RawWalk], Steps[None]]]] = {
 }
 
 WALKED: Final = frozenset(
-    {*STRIDES, *PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
+    {*_STRIDES, *encodings.PACKED, *_SKETCHES, r.ZSET2, r.LIST_QUICKLIST, r.LIST_QUICKLIST2, r.STREAM1, r.STREAM3}
 )

@@ -8,7 +8,7 @@ from df2redis_tui.dragonfly import records
 from df2redis_tui.errors import DecodeError
 from df2redis_tui.translate.keys import keys_of, number, slot_of
 from df2redis_tui.translate.old_keys import WHY
-from df2redis_tui.translate.payload import FOOTER_LENGTH
+from df2redis_tui.translate.payload import FOOTER_LENGTH, check_payload
 from df2redis_tui.translate.rewriter import SEVERAL_SLOTS, Args, Rewriter
 from df2redis_tui.translate.rewrites.strings import absolute_ms
 from df2redis_tui.translate.values import JSON_TYPES, SKETCHES, Unrepresentable
@@ -165,11 +165,12 @@ def restore(to: Rewriter, args: Args) -> None:
     else:
         to.forget_expiry(key)
     to.recreated(key)
-    rdb_type, version = body[0], int.from_bytes(body[-FOOTER_LENGTH : 2 - FOOTER_LENGTH], "little")
-    if rdb_type not in REENCODED or version >= REDIS_OWN_VERSION:
-        to.emit(key, (b"RESTORE", key, b"%d" % expire_ms, body, b"REPLACE", b"ABSTTL"), False)
-        return
     try:
+        check_payload(body)
+        rdb_type, version = body[0], int.from_bytes(body[-FOOTER_LENGTH : 2 - FOOTER_LENGTH], "little")
+        if rdb_type not in REENCODED or version >= REDIS_OWN_VERSION:
+            to.emit(key, (b"RESTORE", key, b"%d" % expire_ms, body, b"REPLACE", b"ABSTTL"), False)
+            return
         commands = to.writer.commands(key, rdb_type, body[1:-FOOTER_LENGTH], expire_ms)
     except Unrepresentable as why:
         to.refuse(key, why.kind, why.reason, body[: 64 * 1024])

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from df2redis_tui.option_addresses import Address, AddressMap
 from df2redis_tui.option_values import (
-    Address,
-    AddressMap,
     Choice,
     Duration,
     FilePath,

@@ -6,11 +6,18 @@ import random
 import struct
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from df2redis_tui.dragonfly.rdb import encodings, lzf
+from df2redis_tui.dragonfly import records as r
+from df2redis_tui.dragonfly.rdb import encodings, listpack_patterns, lzf
 from df2redis_tui.dragonfly.rdb.lengths import Cursor, signed, skip_strings
+from df2redis_tui.dragonfly.rdb.skips import SKIPS
+from df2redis_tui.dragonfly.rdb.values import decode_elements
 from df2redis_tui.errors import DecodeError
 from tests.unit.dragonfly import wire
+
+SKIPPED = {r.HASH_LISTPACK, r.ZSET_LISTPACK, r.LIST_QUICKLIST2}
 
 
 @pytest.mark.parametrize(
@@ -171,3 +178,82 @@ def test_lzf_noise_ends_in_an_error_or_the_declared_size() -> None:
             assert len(lzf.decompress(data, size)) == size
         except DecodeError:
             pass
+
+
+elements = st.lists(
+    st.one_of(
+        st.binary(max_size=70),
+        st.binary(min_size=120, max_size=140),
+        st.integers(1, 3).flatmap(lambda n: st.just(b"long" * 1_500 * n)),
+        st.sampled_from([b"0", b"1.5", b"-2.25", b"1e-05", b"-1.5e+300", b"inf", b"1.", b"1.2.3", b"nan"]),
+        st.integers(-(1 << 63), (1 << 63) - 1),
+        st.integers(-200, 200),
+    ),
+    max_size=150,
+)
+damage_of_a_byte = st.tuples(st.floats(0, 1, exclude_max=True), st.one_of(st.integers(0, 255), st.none()))
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(elements, st.lists(damage_of_a_byte, max_size=2), st.sampled_from(sorted(SKIPPED)))
+def test_what_is_passed_over_is_what_can_be_decoded(
+    items: list[bytes | int], steps: list[tuple[float, int | None]], type: int
+) -> None:
+    blob = wire.listpack(*(wire.lp_int(item) if isinstance(item, int) else wire.lp_text(item) for item in items))
+    for share, byte in steps:
+        at = int(share * len(blob))
+        blob = blob[:at] + (b"" if byte is None else bytes([byte])) + blob[at + 1 :]
+    raw = (b"\x01\x02" if type == r.LIST_QUICKLIST2 else b"") + wire.string(blob)
+    try:
+        decode_elements(type, raw)
+        intact = True
+    except DecodeError:
+        intact = False
+    skip = SKIPS[type]
+    assert skip is not None
+    for behind in (b"", b"\xff\xff\xff", bytes(300)):
+        try:
+            passed = skip(b"??" + raw + behind, 2) == 2 + len(raw)
+        except IndexError:
+            passed = False
+        assert passed == intact
+
+
+COUNTS = [1, 2, 63, 64, 65, 127, 128, 129, 400]
+INTEGERS = (0, 127, 128, -1, -4096, 4095, 4096, -32768, 32768, 1 << 20, 1 << 23, -(1 << 30), 1 << 31, 1 << 62)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 125])
+def test_patterns_know_the_entries_that_servers_write(count: int, size: int) -> None:
+    entries = [wire.lp_text(b"t" * size), *map(wire.lp_int, INTEGERS)]
+    blob = wire.listpack(*(entries[at % len(entries)] for at in range(count)))
+    for declared in (count - 1, count, count + 1):
+        assert listpack_patterns.intact(blob, 6, len(blob), declared) == (declared == count)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("member", ["%d", "%d" + "t" * 59, "%d" + "u" * 118, 100, 5_000, 40_000, 9_000_000, 1 << 40])
+def test_patterns_know_the_pairs_that_servers_write(count: int, member: str | int) -> None:
+    def packed(at: int) -> bytes:
+        if isinstance(member, int):
+            return wire.lp_int(member - at)
+        return wire.lp_text((member % at).encode())
+
+    scores = [wire.lp_text(score) for score in (b"1.5", b"-0.10000000000000001", b"1e-05", b"2.5e+300")]
+    scores.append(wire.lp_int(7))
+    pairs = [entry for at in range(count) for entry in (packed(at), scores[at % len(scores)])]
+    blob = wire.listpack(*pairs)
+    twice = wire.listpack(*pairs[:-2], pairs[0], pairs[1])
+    for check in (listpack_patterns.intact_pairs, listpack_patterns.intact_scored):
+        assert check(blob, 6, len(blob), 2 * count)
+        assert not check(blob, 6, len(blob), 2 * count + 2)
+        assert check(twice, 6, len(twice), 2 * count) == (count == 1)
+    nan = wire.listpack(packed(0), wire.lp_text(b"nan"))
+    assert listpack_patterns.intact_pairs(nan, 6, len(nan), 2)
+    assert not listpack_patterns.intact_scored(nan, 6, len(nan), 2)
+
+
+@pytest.mark.parametrize("size", [127, 128, 16382, 16383, 2097150, 2097151])
+def test_the_size_behind_an_entry(size: int) -> None:
+    assert encodings.back_length(size) == wire.backlength(size)

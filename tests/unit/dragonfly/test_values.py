@@ -7,14 +7,9 @@ import struct
 import pytest
 
 from df2redis_tui.dragonfly import records as r
-from df2redis_tui.dragonfly.rdb.values import (
-    Consumer,
-    Group,
-    PendingEntry,
-    StreamValue,
-    decode_elements,
-    decode_stream,
-)
+from df2redis_tui.dragonfly.rdb.listpack_patterns import node_length
+from df2redis_tui.dragonfly.rdb.stream_values import Consumer, Group, PendingEntry, decode_stream_node
+from df2redis_tui.dragonfly.rdb.values import StreamValue, decode_elements, decode_stream
 from df2redis_tui.errors import DecodeError
 from tests.unit.dragonfly import wire
 
@@ -182,3 +177,30 @@ def test_a_stream_node_must_hold_numbers_where_they_belong() -> None:
         node = wire.string(wire.stream_id(1, 1)) + wire.string(wire.listpack(*packed))
         with pytest.raises(DecodeError):
             decode_stream(r.STREAM1, b"\x01" + node + b"\x01\x01\x01\x00")
+
+
+def plain_node(rows: int, fields: int) -> bytes:
+    """A listpack of `rows` entries, all with the same `fields` fields."""
+    items: list[int | bytes] = [rows, 0, fields, *(b"field %d" % at for at in range(fields)), 0]
+    for row in range(rows):
+        items += [2, row * 977, row, *(b"v" * (row % 125) if at else 70_000 for at in range(fields)), fields + 3]
+    return wire.listpack(*(wire.lp_int(item) if isinstance(item, int) else wire.lp_text(item) for item in items))
+
+
+@pytest.mark.parametrize(("rows", "fields"), [(1, 1), (3, 2), (64, 1), (65, 3), (100, 2), (127, 31)])
+def test_the_pattern_of_a_node_knows_what_servers_write(rows: int, fields: int) -> None:
+    listpack = plain_node(rows, fields)
+    assert node_length(listpack) == rows
+    assert len(decode_stream_node(r.StreamNode(1000, 5, listpack))) == rows
+
+
+def test_the_pattern_of_a_node_takes_no_more_than_the_decoder() -> None:
+    listpack = plain_node(4, 2)
+    taken = 0
+    for at in range(len(listpack)):
+        for byte in range(256):
+            damaged = listpack[:at] + bytes([byte]) + listpack[at + 1 :]
+            if length := node_length(damaged):
+                assert len(decode_stream_node(r.StreamNode(1000, 5, damaged))) == length
+                taken += 1
+    assert taken > len(listpack)

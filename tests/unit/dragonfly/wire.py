@@ -37,13 +37,20 @@ def lzf_literal(text: bytes) -> bytes:
 
 def listpack(*entries: bytes, count: int | None = None) -> bytes:
     """Each of `entries` is encoding+data; back-lengths are added."""
-    body = b"".join(entry + bytes(backlength(len(entry))) for entry in entries)
+    body = b"".join(entry + backlength(len(entry)) for entry in entries)
     size = 7 + len(body)
     return struct.pack("<IH", size, len(entries) if count is None else count) + body + b"\xff"
 
 
-def backlength(size: int) -> int:
-    return 1 if size <= 127 else 2 if size < 16383 else 3 if size < 2097151 else 4 if size < 268435455 else 5
+def backlength(size: int) -> bytes:
+    """Groups of 7 bits, the highest first; all but the first have bit 7 set (listpack.c, lpEncodeBacklen)."""
+    if size <= 127:
+        return bytes([size])
+    if size < 16383:
+        return bytes([size >> 7, size & 127 | 128])
+    if size < 2097151:
+        return bytes([size >> 14, size >> 7 & 127 | 128, size & 127 | 128])
+    return bytes([size >> 21, size >> 14 & 127 | 128, size >> 7 & 127 | 128, size & 127 | 128])
 
 
 def lp_text(text: bytes) -> bytes:

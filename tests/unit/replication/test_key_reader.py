@@ -7,15 +7,18 @@ import time
 import hiredis
 import pytest
 
+from df2redis_tui.dragonfly import records
 from df2redis_tui.errors import SourceError
 from df2redis_tui.replication import key_reader
 from df2redis_tui.replication.key_reader import KeyReader
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.target.pending import decode_command
+from df2redis_tui.translate.payload import payload
+from tests.support.damaged import Damaged, damaged_values
 
 pytestmark = pytest.mark.anyio
 
-DUMP = b"\x00\x01v" + bytes(10)
+DUMP = payload(records.STRING, b"\x01v")
 SOON = time.time_ns() // 1_000_000 + 5_000
 
 
@@ -27,7 +30,8 @@ def anyio_backend() -> str:
 class Source:
     """A connection to a source with two databases; `lacks` names a command that it does not know."""
 
-    def __init__(self, lacks: bytes = b"") -> None:
+    def __init__(self, lacks: bytes = b"", dump: bytes = DUMP) -> None:
+        self.dump = dump
         self.asked: list[list[bytes]] = []
         self.lacks = lacks
         self._db = 0
@@ -56,7 +60,7 @@ class Source:
         return [7, 40] if name == b"DFLY" else None if name != b"MEMORY" else 100 * (self._db + 1)
 
     def _value(self, name: object) -> object:
-        return {b"DUMP": DUMP, b"PTTL": 4_000, b"PEXPIRETIME": SOON}[name]  # type: ignore[index]
+        return {b"DUMP": self.dump, b"PTTL": 4_000, b"PEXPIRETIME": SOON}[name]  # type: ignore[index]
 
     async def aclose(self) -> None: ...
 
@@ -148,3 +152,25 @@ async def test_an_answer_of_another_kind_is_no_value(
 async def test_a_size_is_a_number(size: object, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SourceError, match="MEMORY USAGE"):
         await reader(Odd({b"MEMORY": size}), monkeypatch).sizes([(0, b"a")])
+
+
+@pytest.mark.parametrize(
+    "dump", [DUMP[:-1] + b"\x00", b"\x00\x01w" + DUMP[3:], payload(records.HASH_LISTPACK, b"\x00")]
+)
+async def test_a_damaged_dump_is_a_problem_of_the_key(dump: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await reader(Source(dump=dump), monkeypatch).read([(0, b"a")])
+    assert found[(0, b"a")].value is None
+    assert found[(0, b"a")].problem
+
+
+KEPT = {value.type: value for value in damaged_values() if value.type != records.JSON}
+
+
+@pytest.mark.parametrize("value", KEPT.values(), ids=str)
+async def test_a_value_that_the_source_holds_damaged_is_not_read(
+    value: Damaged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = reader(Source(dump=payload(value.type, value.raw)), monkeypatch)
+    assert "damaged" in (await asks.read_alone((0, b"a"))).problem
+    asks = reader(Source(dump=payload(value.type, value.intact)), monkeypatch)
+    assert (await asks.read_alone((0, b"a"))).problem == ""

@@ -184,7 +184,23 @@ async def test_an_answer_that_says_nothing_is_no_consent(error: str, kind: type[
     for ask in (lease.renew, lease.check):
         with pytest.raises(TargetError, match=error) as caught:
             await ask()
-        assert type(caught.value) is kind
+        assert isinstance(caught.value, TargetLost) is (kind is TargetLost)
+
+
+async def test_a_server_that_takes_no_writes_does_not_hold_up_those_that_find_that_out() -> None:
+    """It became a replica, say: the writer says so, and gives up in time."""
+    server = Server()
+    lease = await taken(server)
+    server.now += LASTS + 1
+    answers = server._reply
+
+    def read_only(words: list[bytes]) -> object:
+        return answers(words) if words[0] == b"GET" else hiredis.ReplyError("READONLY You can't write")
+
+    server._reply = read_only  # type: ignore[method-assign]
+    await lease.check()
+    with pytest.raises(TargetLost, match="READONLY"):
+        await lease.renew()
 
 
 async def test_the_second_run_is_refused_at_once() -> None:

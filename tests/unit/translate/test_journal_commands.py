@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from df2redis_tui.dragonfly import records
 from df2redis_tui.pipeline.block import Reread
 from df2redis_tui.translate import scripts
 from df2redis_tui.translate.capabilities import JSON_WRITES, Capabilities, capabilities_of
 from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.payload import payload
 from df2redis_tui.translate.quirks import Quirks
+from tests.support.damaged import Damaged, damaged_values
 from tests.unit.translate.surroundings import (
     CLUSTER,
     GRACE,
@@ -366,5 +369,21 @@ def test_other_deletes_before_a_zadd_need_no_reading_again(pair: list) -> None:
 
 def test_a_restored_key_lives_no_longer_than_its_source_lets_it() -> None:
     longest = (2**28 - 1) * 1000
-    (sent,) = outcome(items(journal(), entry(f"RESTORE k {NOW + 2 * longest} {'p' * 20} ABSTTL")))
+    body = payload(records.SET, b"\x01\x01m")
+    (sent,) = outcome(items(journal(), entry([b"RESTORE", b"k", b"%d" % (NOW + 2 * longest), body, b"ABSTTL"])))
     assert sent.split()[2] == str(NOW + longest)
+
+
+KEPT = {value.type: value for value in damaged_values() if value.type != records.JSON}
+
+
+@pytest.mark.parametrize("value", KEPT.values(), ids=str)
+def test_a_damaged_restore_is_not_passed_on(value: Damaged) -> None:
+    def sent(body: bytes) -> list[str]:
+        return outcome(items(journal(VALKEY9), entry([b"RESTORE", b"k", b"0", body])))
+
+    whole = payload(value.type, value.intact)
+    flipped = bytes([*whole[:-12], whole[-12] ^ 1, *whole[-11:]])
+    for body in (payload(value.type, value.raw), flipped):
+        assert sent(body) == ["REREAD k"]
+    assert "RESTORE k" in sent(whole)[0]

@@ -12,8 +12,10 @@ from df2redis_tui.errors import NotCopied
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.translate.capabilities import Capabilities
 from df2redis_tui.translate.expiry import DeferredExpiry
+from df2redis_tui.translate.ownership import ENOUGH, Ownership
 from df2redis_tui.translate.payload import encode_strings, encode_zset, payload
 from df2redis_tui.translate.snapshot import BLOCK_BYTES, SnapshotTranslator
+from tests.unit.dragonfly import wire
 from tests.unit.translate.surroundings import (
     CLUSTER,
     GRACE,
@@ -136,9 +138,20 @@ def test_field_ttls_without_a_payload_type_for_them_follow_the_value() -> None:
     assert expire == [b"HPEXPIREAT", b"k", b"%d" % FAR, b"FIELDS", b"2", b"f0", b"f2"]
 
 
-@pytest.mark.parametrize("rdb_type", [r.SET, r.HASH, r.ZSET2, r.HASH_TTL, r.SET_TTL, r.LIST_QUICKLIST2])
-def test_a_container_without_elements_leaves_no_key(rdb_type: int) -> None:
-    assert commands(snapshot(), Value(0, b"k", 0, rdb_type, b"\x00")) == [[b"DEL", b"k"]]
+EMPTY_LISTPACK, EMPTY_ZIPLIST = wire.string(wire.listpack()), wire.string(wire.ziplist())
+
+
+@pytest.mark.parametrize(
+    ("rdb_type", "raw"),
+    [
+        *((type, b"\x00") for type in (r.SET, r.HASH, r.ZSET2, r.HASH_TTL, r.SET_TTL, r.LIST_QUICKLIST2)),
+        *((type, EMPTY_LISTPACK) for type in (r.HASH_LISTPACK, r.ZSET_LISTPACK)),
+        *((type, EMPTY_ZIPLIST) for type in (r.HASH_ZIPLIST, r.ZSET_ZIPLIST)),
+        *((r.INTSET, wire.string(wire.intset(width))) for width in (2, 4, 8)),
+    ],
+)
+def test_a_container_without_elements_leaves_no_key(rdb_type: int, raw: bytes) -> None:
+    assert commands(snapshot(), Value(0, b"k", 0, rdb_type, raw)) == [[b"DEL", b"k"]]
 
 
 def test_json_needs_a_module() -> None:
@@ -282,3 +295,17 @@ def test_keys_left_alone_and_databases_of_a_cluster() -> None:
     assert [b.db for b in blocks] == [0]
     with pytest.raises(NotCopied):
         translate(snapshot(CLUSTER), Strings(3, [(b"a", b"1", 0)]))
+
+
+def test_as_many_keys_are_observed_as_it_takes_to_learn_their_owners() -> None:
+    observed: list[bytes] = []
+
+    class Observed(Ownership):
+        def observe(self, key: bytes, flow: int) -> None:
+            observed.append(key)
+            super().observe(key, flow)
+
+    translator = snapshot(ownership=Observed(3))
+    for begin in range(0, 3_000, 100):
+        translate(translator, *(Value(0, b"%d" % at, 0, r.SET, b"\x01\x01m") for at in range(begin, begin + 100)))
+    assert ENOUGH - 1 <= len(observed) <= ENOUGH

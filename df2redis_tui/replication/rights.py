@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
+from df2redis_tui.streams import FEW, Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.cluster_router import ClusterRouter
 from df2redis_tui.target.connection import answer_of, error_text
 from df2redis_tui.translate.keys import slot_of
@@ -78,7 +78,7 @@ async def check_rights(job: JobState) -> None:
         try:
             missing = await _missing(connection, node, job, needs)
         except PeerLost as lost:
-            raise TargetLost(f"target {node}: {lost}") from None
+            raise lost.of_target(node) from None
         finally:
             await connection.aclose()
         for need, names in missing:
@@ -119,9 +119,7 @@ async def _missing(
     if refused:  # nothing may be asked outside of a transaction: it would be done
         lost = "the batches of the journal can't be written together with their checkpoints; --no-exactly-once can"
         return [(Need((), lost, vital=True), refused)] if job.settings.exactly_once else []
-    begun = await connection.call("MULTI")
-    if begun != b"OK":
-        raise TargetError(f"target {node}: unexpected answer to MULTI")
+    answer_of(node, await connection.call("MULTI", most=FEW), "MULTI").ok()
     for need in needs:
         names = [_name(command) for command in need.commands]
         replies = await connection.pipeline([encode(*_args(command, own)) for command in need.commands])

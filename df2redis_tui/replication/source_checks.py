@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import anyio
 
-from df2redis_tui.dragonfly.control import Control, Greeting, open_source
-from df2redis_tui.errors import ConfigError, SourceError, SourceLost, TargetError, printable
+from df2redis_tui.dragonfly.control import Control, Greeting, answer_of, open_source
+from df2redis_tui.errors import ConfigError, SourceError, TargetError, printable
 from df2redis_tui.replication.job_state import JobState
-from df2redis_tui.streams import MANY, PeerLost, encode
+from df2redis_tui.streams import FEW, MANY, PeerLost, encode, is_error
 from df2redis_tui.telemetry.format import plural
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -90,10 +90,14 @@ async def check_own_names(job: JobState, greeting: Greeting, databases: Iterable
     found: list[bytes] = []
     try:
         for db in sorted({0, *databases}) if merged else [0]:
-            replies = await connection.pipeline([encode("SELECT", db), *(encode("EXISTS", name) for name in names)])
-            found += [name for name, reply in zip(names, replies[1:], strict=True) if reply == 1]
+            wires = [encode("SELECT", db), *(encode("EXISTS", name) for name in names)]
+            selected, *there = await connection.pipeline(wires, most=FEW)
+            if not is_error(selected):  # a user who may not ask is told of them on their way
+                answer_of(settings.source, selected, "SELECT").ok()
+                answers = [answer_of(settings.source, reply, "EXISTS") for reply in there]
+                found += [name for name, a in zip(names, answers, strict=True) if not a.refusal and a.number()]
     except PeerLost as lost:
-        raise SourceLost(f"source {settings.source.label}: connection that looks for names: {lost}") from None
+        raise lost.of_source(f"{settings.source.label}: connection that looks for names") from None
     finally:
         await connection.aclose()
     if not found:

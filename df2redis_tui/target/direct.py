@@ -53,7 +53,7 @@ class Direct:
                 replies = await connection.pipeline(wires, timeout=timeout)
                 done = True
             except PeerLost as lost:
-                raise TargetLost(f"target {name_of(address)}: {lost}") from None
+                raise lost.of_target(name_of(address)) from None
             finally:
                 if done:
                     self._open[address] = connection

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from df2redis_tui.errors import TargetLost
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
 from df2redis_tui.streams import PeerLost, RespConnection, encode
@@ -220,7 +219,7 @@ class StandaloneRouter:
             return await what(connection)
         except PeerLost as lost:
             await self.repaired(ledger)
-            raise TargetLost(f"target {self._node}: {lost}") from None
+            raise lost.of_target(self._node) from None
         except BaseException:
             await self.repaired(ledger)
             raise

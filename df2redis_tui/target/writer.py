@@ -307,7 +307,7 @@ class Writer:
                 await self._prepare(self.flow, connection)
         except PeerLost as lost:
             await connection.aclose()
-            raise TargetLost(f"target {node}: {lost}") from None
+            raise lost.of_target(node) from None
         except BaseException:
             await connection.aclose()
             raise

@@ -197,6 +197,7 @@ SOURCE: list[tuple[Step, list[Odd]]] = [
     (Step(("DFLY", "STARTSTABLE")), []),
     (Step(("DFLY", "REPLICAOFFSET")), OFFSETS),
     (Step(("DFLY", "REPLICAOFFSET"), 2), OFFSETS),
+    (Step(("EXISTS",)), []),
     (Step(("SELECT",)), []),
     (Step(("MEMORY", "USAGE")), []),
     (Step(("MULTI",)), []),
@@ -223,6 +224,9 @@ TARGET: list[tuple[Step, list[Odd]]] = [
     (Step(("GET", "*:flow:*")), JSONS),
     (Step(("GET", "*:batches:*")), []),
     (Step(("SMEMBERS", "*:rereads:*")), []),
+    (Step(("MULTI",)), []),
+    (Step(("EXEC",)), []),
+    (Step(("PEXPIRE", "*:lease")), []),
 ]
 CLUSTER: list[tuple[Step, list[Odd]]] = [
     (Step(("CLUSTER", "SLOTS")), SLOTS),

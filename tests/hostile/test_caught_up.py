@@ -17,6 +17,7 @@ from tests.support.synthetic import STRING, entry, flow, record, string
 pytestmark = pytest.mark.real
 SCRIPT = Script((flow([entry(STRING, b"k", string(b"v"))], [record(b"SET", b"j", b"1")] * 5), flow([], [])))
 ASKED_OFTEN = 8  # times, half a second apart or less
+FULL = pytest.mark.hostile_full
 ODD = [
     Odd("error", b"-ERR unknown command\r\n"),
     Odd("no permission", b"-NOPERM this user has no permissions to run the 'dfly' command\r\n"),
@@ -25,8 +26,16 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("passed", [0, 1], ids=["never", "not after the first"])
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
+@pytest.mark.parametrize(
+    ("odd", "passed"),
+    [
+        pytest.param(odd, passed, id=f"{odd.name} after {passed}", marks=() if some else FULL)
+        for odd, passed, some in [
+            *((odd, 0, odd.name == "error") for odd in ODD),
+            *((odd, 1, odd.name == "stale") for odd in ODD),
+        ]
+    ],
+)
 def test_a_source_that_does_not_say_where_it_is_is_never_caught_up_with(
     odd: Odd, passed: int, any_target: Server, start: Callable[..., Program]
 ) -> None:
@@ -50,6 +59,7 @@ def test_one_that_is_ended_meanwhile_does_not_claim_to_have_all(
         assert program.wait(40) == 143, program.output()
 
 
+@FULL
 def test_one_that_stops_answering_is_lost(any_target: Server, start: Callable[..., Program]) -> None:
     never = Odd("silence", b"", "silence")
     with Player(SCRIPT) as player, OddPeer(player.port, Step(("DFLY", "REPLICAOFFSET"), 1), never) as peer:

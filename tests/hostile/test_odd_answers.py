@@ -19,11 +19,11 @@ from tests.support.program import Program, copy_arguments
 from tests.support.servers import Server, available_targets, join_cluster, start_server
 from tests.support.synthetic import STRING, entry, flow, record, string
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 PASSWORD = "hush-hush"
 DOCUMENTED = {0, 2, 3, 4, 5, 6, 7, 130, 143}
-LIMIT = 25.0  # seconds for a run that ends by itself
+LIMIT = 60.0  # seconds for a run that ends by itself
 WAITS = re.compile("does not say where it is|the source has sent nothing for")  # what a run says that goes on waiting
 DRAIN = 40.0  # seconds from a SIGTERM on: 30 of draining, and the rest
 VALUE = b"\x00\x01v" + b"\x09\x00" + bytes(8)  # a DUMP
@@ -85,7 +85,7 @@ def look_at(source: int, target: str, server: Server, peer: OddPeer, case: Case,
         said = program.output() + program.log()
     assert code in DOCUMENTED, said
     assert "Traceback" not in said, said
-    assert "unexpected" not in said, said
+    assert not re.search("unexpected error|the log has the details|the details are in", said), said
     assert PASSWORD not in said, said
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", said), said
     if code == 0:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +26,7 @@ TABLE = damaged_values()
 BEFORE = wire.entry(r.STRING, b"before", b"\x01x") + wire.entry(r.SET, b"set", b"\x01\x01m")
 AFTER = wire.entry(r.STRING, b"after", b"\x01y")
 
+PIECED = ("string", "json", "bloom", "cms", "topk", "cuckoo")
 Wrap = Callable[[bytes], bytes]
 
 
@@ -47,7 +49,8 @@ def outcome(data: bytes, pieces: Iterable[bytes], token: bytes = wire.TOKEN) -> 
     """What the records say, and how it ended: True at the end, False where more is needed, or the error."""
     decoder = SnapshotDecoder(5, token)
     found: list[object] = []
-    open_values: dict[int, list[object]] = {}
+    open_values: dict[int, list[Any]] = {}
+    pieced: dict[int, bool] = {}
     ended: object = False
     try:
         for piece in pieces:
@@ -58,9 +61,15 @@ def outcome(data: bytes, pieces: Iterable[bytes], token: bytes = wire.TOKEN) -> 
                         found += [(record.db, *item) for item in record.items]
                     elif isinstance(record, r.ValueStart):
                         open_values[record.id] = []
+                        pieced[record.id] = r.KIND[record.type] in PIECED
                         found.append((record, open_values[record.id]))
                     elif isinstance(record, r.ValuePart):
-                        open_values[record.id] += record.elements
+                        elements = open_values[record.id]
+                        for element in record.elements:
+                            if isinstance(element, bytes) and elements and pieced[record.id]:
+                                elements[0] += element  # where a text is cut into pieces does not matter
+                            else:
+                                elements.append(element)
                     else:
                         found.append(record)
         ended = decoder.finished

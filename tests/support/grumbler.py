@@ -110,6 +110,8 @@ class Grumbler:
                 elif answers.refused:
                     self.behind += 1
                 inside, transaction = False, None
+            elif refuse and name in ALWAYS_ANSWERED and inside:
+                answer = b"+QUEUED\r\n"
             elif refuse and name not in ALWAYS_ANSWERED:
                 answer = f"-{refuse}\r\n".encode()
             if answer is FORWARDED:

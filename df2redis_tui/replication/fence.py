@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from df2redis_tui.answers import Answer
 from df2redis_tui.errors import TargetError
@@ -50,7 +50,7 @@ async def fence(
         return named.refusal or listed.refusal
     older = name.encode()
     all_older = (older.rpartition(b":")[0] if whole_job else older) + b":"
-    for line in listed.text().splitlines():
+    for line in _lines_with(b" name=" + all_older[:-1], listed.text()):
         fields = dict(word.partition(b"=")[::2] for word in line.split(b" "))
         theirs = fields.get(b"name", b"")
         if theirs == ours or not (theirs == older or theirs.startswith(all_older)):
@@ -62,6 +62,16 @@ async def fence(
             killed.number()
             log.info("Ended an older connection", extra={"fields": {"connection": name}})
     return named.refusal
+
+
+def _lines_with(word: bytes, text: bytes) -> Iterator[bytes]:
+    """The lines that hold it: each of a thousand FLOWs is told of the connections of all of them."""
+    at = text.find(word)
+    while at >= 0:
+        end = text.find(b"\n", at)
+        end = end if end >= 0 else len(text)
+        yield text[text.rfind(b"\n", 0, at) + 1 : end]
+        at = text.find(word, end)
 
 
 async def _asked(connection: RespConnection, *args: Arg) -> Answer:

@@ -16,11 +16,14 @@ FACTS_EVERY = 5.0  # seconds between two looks at the target's INFO
 
 
 async def keep_facts(job: JobState) -> None:
+    told = ""
     while True:
         await anyio.sleep(FACTS_EVERY)
         job.target_asked_at = job.target_asked_at or time.monotonic()
         try:
             await job.target.refresh_facts()
-            job.target_asked_at = None
+            job.target_asked_at, told = None, ""
         except Df2RedisError as error:
-            log.debug("INFO of the target: %s", error)
+            if str(error) != told:
+                told = str(error)
+                log.info("The target does not say how it is", extra={"fields": {"reason": told}})

@@ -207,7 +207,7 @@ def test_a_clean_up_that_is_still_due_does_not_empty_the_target_of_a_resume(tria
     it.start()
     it.program.wait_for("clean-up:")
     it.finish()
-    assert it.source.full_syncs == 1
+    it.assert_resumed()
 
 
 def test_connections_of_flows_that_are_no_more_are_ended(trial: Begin) -> None:

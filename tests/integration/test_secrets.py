@@ -14,7 +14,6 @@ from urllib.parse import quote, urlsplit
 import psutil
 import pytest
 
-from tests.support.grumbler import Grumbler
 from tests.support.player import Behaviour, Player, Script
 from tests.support.processes import free_port
 from tests.support.program import Program, copy_arguments
@@ -129,16 +128,13 @@ def repeated(way: Callable[[str, str, Path], Given], side: str, said: str, start
     behaviour = Behaviour(password=PASSWORD if side == "source" else None)
     if side == "source":
         behaviour.refuse = {"DFLY SYNC": text}
-    with (
-        Player(SCRIPT, behaviour=behaviour) as player,
-        start_server(available_targets()[0]) as server,
-        Grumbler(server.port) as target,
-    ):
+    with contextlib.ExitStack() as peers:
+        player = peers.enter_context(Player(SCRIPT, behaviour=behaviour))
         if side == "target":
-            with server.client() as client:
-                client.config_set("requirepass", PASSWORD)
-            target.error = text
-        urls = {"source": player.url, "target": f"redis://127.0.0.1:{target.port}"}
+            port = peers.enter_context(answering(f"-{text}\r\n".encode(), lets_in=True))
+        else:
+            port = peers.enter_context(start_server(available_targets()[0])).port
+        urls = {"source": player.url, "target": f"redis://127.0.0.1:{port}"}
         given = way(side, urls.pop(side), tmp_path)
         more = ["--log-format", "json"] if len(said) % 2 else []
         line = arguments(given, side, *urls.values(), "--metrics", f"127.0.0.1:{metrics}", *more)
@@ -153,8 +149,8 @@ def repeated(way: Callable[[str, str, Path], Given], side: str, said: str, start
 
 
 @contextlib.contextmanager
-def answering(text: bytes) -> Iterator[int]:
-    """A server that answers whatever comes with `text`."""
+def answering(text: bytes, *, lets_in: bool = False) -> Iterator[int]:
+    """A server that answers whatever comes with `text`, but AUTH and PING where it `lets_in`."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -162,8 +158,9 @@ def answering(text: bytes) -> Iterator[int]:
             while True:
                 connection, _ = listener.accept()
                 with connection:
-                    connection.recv(4096)
-                    connection.sendall(text)
+                    while asked := connection.recv(4096):
+                        accepted = b"+OK\r\n" if b"AUTH" in asked else b"+PONG\r\n" if b"PING" in asked else b""
+                        connection.sendall(accepted if lets_in and accepted else text)
 
     threading.Thread(target=serve, daemon=True).start()
     try:

@@ -13,7 +13,7 @@ from typing import Final
 
 from df2redis_tui.dragonfly import records as r
 from df2redis_tui.dragonfly.rdb.encodings import PACKED, listpack, ziplist
-from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF, Cursor, skip_length, skip_strings
+from df2redis_tui.dragonfly.rdb.lengths import ENC_LZF, INT_WIDTH, Cursor, skip_length, skip_strings
 from df2redis_tui.dragonfly.rdb.listpack_patterns import Check, intact, intact_pairs, intact_scored
 from df2redis_tui.dragonfly.rdb.walk import PACKED_NODE, PLAIN_NODE, UNPACKED_LIST, member_expiry
 from df2redis_tui.errors import DecodeError
@@ -71,46 +71,53 @@ def _hash(data: bytes, pos: int) -> int:
     count, pos = skip_length(data, pos)
     fields: list[bytes] = []
     for _ in range(count):
-        first = data[pos]
-        if first < 64:
-            behind = pos + 1 + first
-            fields.append(data[pos + 1 : behind])
-        else:
-            cursor = Cursor(data, pos)
-            try:
-                fields.append(cursor.string())
-            except DecodeError:
-                raise IndexError from None
-            behind = cursor.pos
-        pos = skip_strings(data, behind, 1)
+        field, pos = _string(data, pos)
+        fields.append(field)
+        pos = skip_strings(data, pos, 1)
     if len({*fields}) != count:
         raise IndexError
     return pos
 
 
-def _json(data: bytes, pos: int) -> int:
-    return skip_strings(data, pos, 1)
-
-
-def _expiring(stride: int) -> Skip:
-    """The last string of each element is an expiry, the first ones are all different."""
+def _expiring(values: int) -> Skip:
+    """Each element has a name, different from the others, `values` strings and an expiry."""
 
     def skip(data: bytes, pos: int) -> int:
         count, pos = skip_length(data, pos)
-        cursor = Cursor(data, pos)
-        fields: list[bytes] = []
-        try:
-            for _ in range(count):
-                fields.append(cursor.string())
-                cursor.pos = skip_strings(data, cursor.pos, stride - 2)
-                member_expiry(cursor.string())
-        except DecodeError:
-            raise IndexError from None
-        if len({*fields}) != count:
+        names: list[bytes] = []
+        for _ in range(count):
+            name, pos = _string(data, pos)
+            names.append(name)
+            text, pos = _string(data, skip_strings(data, pos, values))
+            try:
+                member_expiry(text)
+            except DecodeError:
+                raise IndexError from None
+        if len({*names}) != count:
             raise IndexError
-        return cursor.pos
+        return pos
 
     return skip
+
+
+def _string(data: bytes, pos: int) -> tuple[bytes, int]:
+    """A string and the position behind it, which is behind the data's if the string is not all there."""
+    first = data[pos]
+    pos += 1
+    if first < 64:
+        return data[pos : pos + first], pos + first
+    width = INT_WIDTH.get(first)
+    if width is not None:
+        return b"%d" % int.from_bytes(data[pos : pos + width], "little", signed=True), pos + width
+    cursor = Cursor(data, pos - 1)
+    try:
+        return cursor.string(), cursor.pos
+    except DecodeError:
+        raise IndexError from None
+
+
+def _json(data: bytes, pos: int) -> int:
+    return skip_strings(data, pos, 1)
 
 
 def _zset(data: bytes, pos: int) -> int:
@@ -167,7 +174,7 @@ SKIPS[r.HASH_LISTPACK] = _listpack(intact_pairs, PACKED[r.HASH_LISTPACK], parity
 SKIPS[r.ZSET_LISTPACK] = _listpack(intact_scored, PACKED[r.ZSET_LISTPACK], parity=1)
 SKIPS[r.SET] = _set
 SKIPS[r.HASH] = _hash
-SKIPS[r.HASH_TTL], SKIPS[r.SET_TTL] = _expiring(3), _expiring(2)
+SKIPS[r.HASH_TTL], SKIPS[r.SET_TTL] = _expiring(1), _expiring(0)
 SKIPS[r.JSON] = SKIPS[r.JSON_OLD] = _json
 SKIPS[r.LIST_QUICKLIST] = _quicklist
 SKIPS[r.LIST_QUICKLIST2] = _quicklist2

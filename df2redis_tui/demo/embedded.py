@@ -5,6 +5,7 @@ process.
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import socket
 import subprocess
@@ -46,14 +47,25 @@ def server_binary() -> Path:
     return found[0]
 
 
-def free_port(*, below: int = 65536) -> int:
-    """A port that is free on loopback now, smaller than `below` (a cluster bus needs room above it)."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < below:
+_NODE_PORTS: Final = range(12_000, 22_000)  # with their buses 10,000 above, and below those of outgoing connections
+
+
+def free_port() -> int:
+    """A port that is free on loopback now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def free_node_port() -> int:
+    """A port that is free on loopback now, as is that of the node's cluster bus."""
+    for port in random.SystemRandom().sample(_NODE_PORTS, 1_000):
+        with socket.socket() as probe, socket.socket() as bus, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
             return port
+    raise ConfigError("there is no free port for a cluster node below 22000")
 
 
 @dataclass(slots=True)

@@ -7,13 +7,12 @@ from typing import Any
 
 import redis.asyncio
 
-from df2redis_tui.demo.embedded import EmbeddedValkey, free_port
+from df2redis_tui.demo.embedded import EmbeddedValkey, free_node_port
 from df2redis_tui.errors import ConfigError
 from df2redis_tui.settings import Endpoint
 
 _MASTERS = 3
 _SLOTS = 16384
-_BUS_ROOM = 55_000  # a node's bus listens 10000 above its port
 
 
 class EmbeddedTarget:
@@ -27,9 +26,7 @@ class EmbeddedTarget:
     async def start(cls, *, cluster: bool) -> EmbeddedTarget:
         if not cluster:
             return cls([await EmbeddedValkey.start()], cluster=False)
-        starting = [
-            EmbeddedValkey.start("--cluster-enabled", "yes", port=free_port(below=_BUS_ROOM)) for _ in range(_MASTERS)
-        ]
+        starting = [EmbeddedValkey.start("--cluster-enabled", "yes", port=free_node_port()) for _ in range(_MASTERS)]
         results = await asyncio.gather(*starting, return_exceptions=True)
         target = cls([server for server in results if isinstance(server, EmbeddedValkey)], cluster=True)
         try:

@@ -8,12 +8,13 @@ import ctypes
 import functools
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from df2redis_tui.demo.embedded import free_port as loopback_port
 
 _PR_SET_PDEATHSIG = 1  # Linux prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -83,13 +84,11 @@ def _stop_all() -> None:
 _given: set[int] = set()
 
 
-def free_port(suits: Callable[[int], bool] = lambda port: True) -> int:
+def free_port(free: Callable[[], int] = loopback_port) -> int:
     """A loopback TCP port nobody listens on, never given twice in one run."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given and suits(port):
+        port = free()
+        if port not in _given:
             _given.add(port)
             return port
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import redis
 
+from df2redis_tui.demo.embedded import free_node_port
 from tests.support.certificates import Certificates
 from tests.support.processes import free_port, spawn, stop
 
@@ -129,8 +130,7 @@ def start_server(
     """Start a server without persistence and wait until it answers. `options` are further `--name value` words."""
     program = installed()[0][kind]
     directory = Path(tempfile.mkdtemp(prefix=f"df2redis-{kind}-"))
-    # The cluster bus listens 10,000 ports higher.
-    port = port or free_port(lambda p: not cluster or p < 55_000)
+    port = port or (free_port(free_node_port) if cluster else free_port())
     argv: list[str | Path] = [program.program, "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
     argv += ["--appendonly", "yes" if appendonly else "no", "--databases", "16", "--logfile", directory / "server.log"]
     if certificates:

@@ -61,7 +61,7 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
-from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.errors import DataLost, TargetError, TargetLost, printable
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
@@ -235,6 +235,8 @@ class Writer:
                 break
             self._in_flight.popleft()
             self._look_at(batch, parts)
+            if self._ledger is not None:
+                self._ledger.confirmed(batch)
             self._events.confirmed(batch)
         if not self._in_flight:
             self._settled.set()
@@ -347,9 +349,9 @@ class Writer:
             for (_, parts), (_, fates) in zip(self._in_flight, work, strict=True)
         )
         if await self._missing() > did_not_run:
-            raise TargetError(
+            raise DataLost(
                 f"the target does not have all of what it confirmed of FLOW {self.flow}, or left out a batch in front "
-                "of others: start the same command again, it begins where nothing is missing"
+                "of others"
             )
         self._put_in_order([p for _, fates in work for p in fates])
         due = [(batch, [p for p in fates if p.fate is not Fate.APPLIED]) for batch, fates in work]

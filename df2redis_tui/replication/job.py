@@ -49,10 +49,11 @@ async def run(job: JobState) -> None:
                 tasks.start_soon(_go_beside, job, task, beside)
             await _sessions(job)
             job.set_phase(Phase.DRAINING)
+            job.unchecked = job.settings.exactly_once and bool(job.flows)
             await settle(job)
             await write_checkpoints(job)
-            await give_true_times(job)
             await check_at_end(job)
+            await give_true_times(job)
             if job.dead_letters.unrecorded:
                 await _note_refusal(job, f"{job.dead_letters.unrecorded:,} keys or commands that no dead letter names")
             tasks.cancel_scope.cancel()

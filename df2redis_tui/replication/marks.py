@@ -141,7 +141,6 @@ async def check_control(job: JobState, connection: RespConnection) -> None:
 
 async def check_at_end(job: JobState) -> None:
     """Before the verdict. Raises DataLost, TargetError; TargetLost only where reconnecting is not allowed."""
-    job.unchecked = job.settings.exactly_once
 
     async def check() -> None:
         asked = _question(job, None)
@@ -152,7 +151,5 @@ async def check_at_end(job: JobState) -> None:
             await _explain(job, None)
             raise lost
 
-    if not job.settings.exactly_once:
-        return
     await job.patiently(check)
     job.unchecked = False

@@ -49,7 +49,7 @@ async def run(job: JobState) -> None:
                 tasks.start_soon(_go_beside, job, task, beside)
             await _sessions(job)
             job.set_phase(Phase.DRAINING)
-            job.unchecked = job.settings.exactly_once and bool(job.flows)
+            job.unchecked = bool(job.flows)
             await settle(job)
             await write_checkpoints(job)
             await check_at_end(job)

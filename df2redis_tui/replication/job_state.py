@@ -107,6 +107,10 @@ class JobState:
         self.noted = JobRecord(settings, self.keys, self.target)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.marks = KnownMarks(self.run_id)
+        self.servers: dict[
+            str, tuple[str, str, float]
+        ] = {}  # server → its run, its history's id, since when (monotonic)
+        self.restarted = ""  # why it is not known what the target kept
         self.unchecked = False  # at the end, whether the target still has what it confirmed
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
         self.state_lock = StateLock(settings.state_dir, settings.job, settings.target.label)

@@ -140,7 +140,8 @@ async def check_control(job: JobState, connection: RespConnection) -> None:
 
 
 async def check_at_end(job: JobState) -> None:
-    """Before the verdict. Raises DataLost, TargetError; TargetLost only where reconnecting is not allowed."""
+    """Before the verdict; waits for a target that is away. Raises DataLost, TargetError; TargetLost only where
+    reconnecting is not allowed."""
 
     async def check() -> None:
         asked = _question(job, None)
@@ -151,5 +152,9 @@ async def check_at_end(job: JobState) -> None:
             await _explain(job, None)
             raise lost
 
-    await job.patiently(check)
+    if job.settings.exactly_once:
+        await job.patiently(check)
+    for state in job.flows:
+        if state.writer is not None:
+            await state.writer.ready()  # a connection that is made anew has looked
     job.unchecked = False

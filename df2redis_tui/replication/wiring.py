@@ -17,6 +17,7 @@ from df2redis_tui.replication.key_reader import KeyReader
 from df2redis_tui.replication.marks import check_connection
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.rereading import Rereading
+from df2redis_tui.replication.restarts import look_at_server
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.targets import ledger_of, resumer_of
 from df2redis_tui.streams import RespConnection
@@ -72,6 +73,8 @@ async def _prepare_lane(job: JobState, flow: int, connection: RespConnection) ->
     if job.settings.exactly_once:
         job.note_fence(await fence(connection, connection_name(job.keys, flow), check=job.lease.check))
         await check_connection(job, connection, flow)
+    else:
+        await look_at_server(job, connection)
 
 
 def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: Greeting, session: Session) -> Ingest:

@@ -192,6 +192,34 @@ def test_a_master_of_a_cluster(stack: ExitStack, source: FaultSource, start: Sta
     make_whole(source, start, url, endpoint, 2)
 
 
+def test_without_checkpoints_an_empty_target_is_noticed_too(
+    stack: ExitStack, source: FaultSource, start: Start, tmp_path: Path
+) -> None:
+    target = Forgetful(stack, tmp_path / "target")
+    write(source, 0, 300)
+    program = start(target.url, "run", "--no-exactly-once")
+    caught_up(source, program)
+    target.end("kill")
+    target.start()
+    assert_said(program, "no key at all")
+
+
+def test_without_checkpoints_nobody_knows_what_a_restarted_target_kept(
+    stack: ExitStack, source: FaultSource, start: Start, tmp_path: Path
+) -> None:
+    target = Forgetful(stack, tmp_path / "target")
+    write(source, 0, 300)
+    program = start(target.url, "run", "--no-exactly-once")
+    caught_up(source, program)
+    target.server.client().save()
+    target.end("kill")
+    target.start()
+    program.wait_for("was started anew")
+    program.signal(signal.SIGTERM)
+    assert program.wait(60) == 5, program.output()[-3000:]
+    assert "whether it kept" in json.loads(program.summary_file.read_text())["not_copied"]
+
+
 def test_a_target_that_does_not_come_back_is_no_success(
     stack: ExitStack, source: FaultSource, start: Start, tmp_path: Path
 ) -> None:

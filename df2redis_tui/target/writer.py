@@ -25,8 +25,8 @@ blocks. Writers of other FLOWs go on: nothing of theirs depends on it.
    rest is not, or may be applied twice without harm. Without a ledger (`--no-exactly-once`) nobody can be asked, and
    all of it is sent again.
 4. On one server, compare the number of transactions that ran with those that were sent. If more are missing than were
-   answered with a refusal or are still unknown, the target has lost what it had confirmed, and the run ends with a
-   TargetError.
+   answered with a refusal or are still unknown, the target has lost what it had confirmed, and the run ends with
+   DataLost. (That it still has what was confirmed before, each new connection is asked in step 2: `replication.marks`.)
 5. Put right what ran in front of an earlier command of its key that failed (`mark_overtaken`): a command that replaces
    the key makes the earlier one void; one that may be repeated is due again, behind it; where it must not be applied
    twice, or the earlier one may have emptied what it filled again, the key is in doubt and is read again from the

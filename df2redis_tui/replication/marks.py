@@ -83,8 +83,8 @@ def _lost(job: JobState, asked: _Question, replies: list[object]) -> DataLost | 
     values = values_of(job.target.name, what, answers)
     count = len(asked.marks)
     # A checkpoint says more.
-    for (ledger, known), value in zip(asked.checkpoints, values[count:], strict=True):
-        if found := ledger.lost(known, value):
+    for (ledger, known), value, reply in zip(asked.checkpoints, values[count:], replies[count:], strict=True):
+        if not _elsewhere(reply) and (found := ledger.lost(known, value)):
             return DataLost.of(f"target {job.target.name}", *found)
     for (key, total), value, reply in zip(asked.marks.items(), values, replies, strict=False):
         if not _elsewhere(reply) and asked.time == job.marks.time and (has := job.marks.read(value)) < total:

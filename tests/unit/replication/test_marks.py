@@ -10,6 +10,7 @@ import pytest
 
 from df2redis_tui.errors import DataLost, TargetError, TargetLost
 from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.cluster_ledger import ClusterLedger
 from df2redis_tui.replication.known_marks import KnownMarks
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.marks import check_connection, check_control
@@ -105,8 +106,13 @@ async def test_where_another_run_has_the_job_nothing_is_lost() -> None:
 
 @pytest.mark.parametrize("error", ["MOVED 1 host:2", "ASK 1 host:2"])
 async def test_a_master_is_not_asked_for_marks_of_others(error: str) -> None:
-    connection = Connection({KEYS.mark(b"a"): hiredis.ReplyError(error), KEYS.mark(b"b"): b"run:5"})
+    moved = hiredis.ReplyError(error)
+    ledger = ClusterLedger(JobKeys("df2redis", "j", one_slot=True), 0, 1, "run")
+    ledger.begin("master", 0)
+    ledger.passed(70)
+    connection = Connection({KEYS.mark(b"a"): moved, KEYS.mark(b"b"): b"run:5", ledger.key: moved})
     job = job_with(connection, cluster=True)
+    job.flows = [SimpleNamespace(flow=0, ledger=ledger)]
     job.marks.stands(KEYS.mark(b"a"), 12)
     job.marks.stands(KEYS.mark(b"b"), 5)
     await check_connection(job, connection)  # type: ignore[arg-type]

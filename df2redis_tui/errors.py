@@ -5,7 +5,7 @@ Messages never hold a password, key material or raw bytes from the wire (use `pr
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 from df2redis_tui.masking import masked
 
@@ -93,6 +93,23 @@ class TargetLost(TargetError):
     """A target connection ended; a new one may succeed."""
 
     retryable = True
+
+
+class DataLost(TargetError):
+    """The target no longer has all of what it confirmed."""
+
+    advice = (
+        "run the same command again: it goes on from what the target still has, where its checkpoints are whole, and "
+        "begins with a full sync where not; a target that keeps its data through a restart (appendonly yes) is spared "
+        "this"
+    )
+
+    @classmethod
+    def of(cls, where: str, had: str, has: str) -> Self:
+        return cls(
+            f"{where} has lost data: it had confirmed {had} and has {has} (restarted without persistence, restored "
+            "from an older copy, or emptied by others)"
+        )
 
 
 class NotCopied(Df2RedisError):

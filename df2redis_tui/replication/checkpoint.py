@@ -79,6 +79,7 @@ from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.errors import TargetError, printable
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.replication.json_record import read_record, whole
+from df2redis_tui.replication.known_checkpoint import Known, KnownCheckpoint
 from df2redis_tui.streams import RespConnection, encode
 from df2redis_tui.target.answers import values_of
 
@@ -126,6 +127,11 @@ class JobKeys:
     @property
     def job_record(self) -> bytes:
         return self._tagged + b"job"
+
+    def mark(self, tag: bytes | None = None) -> bytes:
+        """What tells a target that still has what it confirmed from one that does not; on a cluster one in a slot of
+        every master, whose hash tag is `tag`."""
+        return self.start + b"mark" if tag is None else self.start + b"mark:{%b}" % tag
 
     @property
     def _tagged(self) -> bytes:
@@ -220,6 +226,7 @@ class FlowLedger:
         self._batches = 0  # transactions sent that have run or will run
         self._counts = True
         self._counted_anew = 0  # times
+        self.known = KnownCheckpoint()
         self.counting = encode("INCR", self._batches_key)  # goes with every transaction
 
     def begin(self, master_id: str, lsn: int) -> None:
@@ -229,9 +236,11 @@ class FlowLedger:
         self._named = False
         if not lsn:
             self._batches = 0
+            self.known.removed(self._seq)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """The next session begins where this checkpoint of an earlier run stands."""
+        self.known.moved_to(checkpoint.lsn)
         self._batches = max(0, checkpoint.batches)
 
     def checkpoint(self, batch: Batch) -> list[bytes]:
@@ -306,6 +315,18 @@ class FlowLedger:
     def passed(self, lsn: int) -> None:
         """A global command moved the FLOW to `lsn`."""
         self._lsn = lsn
+        self.known.moved_to(lsn)
+
+    def confirmed(self, batch: Batch) -> None:
+        """It was applied as it was sent, and its checkpoint, if it took one along, with it."""
+        if batch.position > 0 or (batch.position == 0 and batch.once):
+            self.known.stands(batch.position, batch.seq)
+
+    def lost(self, known: Known, raw: object) -> tuple[str, str] | None:
+        """What was confirmed of this FLOW and what the target has of it, where that is less. `raw`: its checkpoint."""
+        found = Checkpoint.parse(raw)
+        ours = found is not None and found.run == self._run
+        return self.known.lost(self.flow, known, found.lsn if found else None, found.seq if found and ours else 0)
 
     async def applied_seq(self, connection: RespConnection) -> int:
         found = await self.read(connection)
@@ -325,10 +346,12 @@ class FlowLedger:
     def counting_anew(self) -> Iterator[None]:
         """Inside, the count on the target is removed, while connections may break and be repaired."""
         self._counts = False
+        self.known.removed(self._seq)
         try:
             yield
         finally:
             self._batches = 0
+            self.known.removed(self._seq)
             self._counts = True
             self._counted_anew += 1
 

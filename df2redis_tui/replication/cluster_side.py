@@ -9,9 +9,10 @@ from dataclasses import replace
 from df2redis_tui.errors import ConfigError, TargetError, TargetLost
 from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.checkpoint import JobKeys
+from df2redis_tui.replication.cluster_ledger import tags
 from df2redis_tui.replication.fence import connection_name, fence
 from df2redis_tui.replication.target_keys import KeyChoice, removed_one_by_one, slot_ranges, walk
-from df2redis_tui.replication.target_side import NodeFacts, facts_of
+from df2redis_tui.replication.target_side import Check, NodeFacts, facts_of
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import Arg, PeerLost, RespConnection, encode, is_error
 from df2redis_tui.target.answers import check_each, check_transaction
@@ -43,6 +44,7 @@ class ClusterTarget:
         self.facts: tuple[NodeFacts, ...] = ()
         self.existing_keys = 0
         self._caps: Capabilities | None = None
+        self._check: Check | None = None
 
     @property
     def caps(self) -> Capabilities:
@@ -84,11 +86,37 @@ class ClusterTarget:
         async def end_older(connection: RespConnection) -> None:
             if problem := await fence(connection, name):
                 problems.append(problem)
+            if self._check is not None:
+                await self._check(connection)
 
         await self.router.direct.prepare_with(end_older)
         for address in self.router.topology.addresses.values():
             await self.router.direct.at(address, [encode("PING")])
         return problems[0] if problems else ""
+
+    def check_with(self, check: Check | None) -> None:
+        """What sees each control connection that is opened anew, before it is used. It may raise PeerLost."""
+        self._check = check
+
+    def mark_keys(self, keys: JobKeys) -> list[bytes]:
+        """Those of the marks that say how much was confirmed: one in a slot of every master."""
+        index = self.router.topology.index
+        first = {node: index.index(number) for number, node in enumerate(self.router.topology.nodes) if number in index}
+        return [keys.mark(tags()[slot]) for slot in first.values()]
+
+    async def write_mark(self, key: bytes, value: bytes) -> object:
+        """Only where it does not have to be waited for."""
+        node = self.router.topology.owner(slot_of(key))
+        if node is None:
+            return None
+        return (await self.router.direct.at(self.router.topology.addresses[node], [encode("SET", key, value)]))[0]
+
+    def holder(self, key: bytes) -> str:
+        """Who has this key, in words."""
+        return f"target {self.node_of(key) or self.name}"
+
+    def node_of(self, key: bytes) -> str | None:
+        return self.router.topology.owner(slot_of(key))
 
     async def call(self, *args: Arg) -> object:
         """One command to the node that owns its keys. Of DEL, UNLINK and EXISTS, each key goes to its own node."""

@@ -26,6 +26,8 @@ def confirmed(job: JobState) -> Confirmed:
 def ending(job: JobState) -> Ending:
     """What else the verdict needs, but for an error."""
     return Ending(
+        unchecked=job.unchecked,
+        restarted=job.restarted,
         cut_short=job.hurry,
         dead_letters=job.dead_letters.count,
         dead_letter_file=str(job.dead_letters.path),

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio
 
-from df2redis_tui.errors import Df2RedisError, NotCopied, printable
+from df2redis_tui.errors import EXIT_SOURCE, Df2RedisError, NotCopied, TargetError, printable
 from df2redis_tui.replication.confirmed import confirmed, ending
 from df2redis_tui.replication.handle import TuneChange, TuneRequest
 from df2redis_tui.replication.job import run
@@ -242,7 +242,9 @@ class Engine:
     def _hint(self, error: Df2RedisError) -> str:
         if error.advice is not None:
             return error.advice
-        if error.retryable or error.exit_code in (3, 4):
+        if isinstance(error, TargetError):  # what it kept is known to its next connection
+            return "fix it and run the same command again: it goes on from what the target has then"
+        if error.retryable or error.exit_code == EXIT_SOURCE:
             return "nothing confirmed is lost; fix it and run the same command again"
         return ""
 

@@ -65,4 +65,5 @@ async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> Non
         await job.old.note()  # which keys those are, for a run that has to do it again
     job.noted.flushed()
     async with job.checkpointing:
+        job.marks.removed()
         await job.patiently(run)

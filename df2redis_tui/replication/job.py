@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from df2redis_tui.errors import Df2RedisError, NotCopied, ResyncNeeded, SourceLost, TargetError, TargetLost
+from df2redis_tui.errors import DataLost, Df2RedisError, NotCopied, ResyncNeeded, SourceLost, TargetError, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.replication.cleanup import clean_up
 from df2redis_tui.replication.drain import end_session, settle
 from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, name_rereads, write_checkpoints
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
+from df2redis_tui.replication.marks import check_at_end, keep_marks
 from df2redis_tui.replication.mirror import keep_mirror
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.replication.preflight import preflight
@@ -48,15 +49,18 @@ async def run(job: JobState) -> None:
                 tasks.start_soon(_go_beside, job, task, beside)
             await _sessions(job)
             job.set_phase(Phase.DRAINING)
+            job.unchecked = bool(job.flows)
             await settle(job)
             await write_checkpoints(job)
+            await check_at_end(job)
             await give_true_times(job)
             if job.dead_letters.unrecorded:
                 await _note_refusal(job, f"{job.dead_letters.unrecorded:,} keys or commands that no dead letter names")
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = significant(group)
-        if isinstance(error, NotCopied):
+        # On one server checkpoints are lost with the data, on a cluster they may stand elsewhere.
+        if isinstance(error, NotCopied) or (isinstance(error, DataLost) and job.target.router.cluster):
             await _note_refusal(job, str(error))
         raise error from None
     finally:
@@ -241,6 +245,7 @@ _BESIDE: tuple[tuple[SideTask, Callable[[JobState], Awaitable[None]]], ...] = (
     (SideTask("state file", "it is not kept up to date"), keep_mirror),
     (SideTask("key count", "the job's record has an older one"), keep_count),
     (SideTask("checkpoints", "a restart begins further back", (TargetError,)), keep_checkpoints),
+    (SideTask("marks", "a target that loses its data may not be noticed", (DataLost,)), keep_marks),
     (SideTask("re-read names", "a restart may not read again what is in doubt", (TargetError,)), name_rereads),
     (SideTask("target facts", "memory and role of the target are not known"), keep_facts),
 )
@@ -261,6 +266,7 @@ async def _note_refusal(job: JobState, refused: str) -> None:
 
 async def _leave(job: JobState) -> None:
     """Whatever fails here, how the run ended is known, and stays."""
+    job.target.check_with(None)
     try:
         await job.lease.release()
     except Df2RedisError as error:

@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from df2redis_tui.dragonfly.control import Greeting
-from df2redis_tui.errors import ResyncNeeded, TargetLost
+from df2redis_tui.errors import Df2RedisError, ResyncNeeded, TargetLost
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.dispatch import Gate
 from df2redis_tui.pipeline.knobs import FlowKnobs
@@ -26,6 +26,7 @@ from df2redis_tui.replication.existing import ExistingKeys, OldValues
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
+from df2redis_tui.replication.known_marks import KnownMarks
 from df2redis_tui.replication.lease import Lease
 from df2redis_tui.replication.spool import SpoolSpace
 from df2redis_tui.replication.state_lock import StateLock
@@ -105,6 +106,12 @@ class JobState:
         self.continues = False  # an earlier run of this job wrote to the target
         self.noted = JobRecord(settings, self.keys, self.target)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
+        self.marks = KnownMarks(self.run_id)
+        self.servers: dict[
+            str, tuple[str, str, float]
+        ] = {}  # server → its run, its history's id, since when (monotonic)
+        self.restarted = ""  # why it is not known what the target kept
+        self.unchecked = False  # at the end, whether the target still has what it confirmed
         self.lease = Lease(self.target, self.keys.lease, settings.job, self.run_id)
         self.state_lock = StateLock(settings.state_dir, settings.job, settings.target.label)
         self.spool_space = SpoolSpace(settings.state_dir / f"{settings.job}.spool", settings.spool_bytes)
@@ -193,6 +200,17 @@ class JobState:
         except (Exception, BaseExceptionGroup) as error:
             self.fatal = self.fatal or error
             raise
+
+    def end_with(self, error: Df2RedisError) -> None:
+        """For what is found where it would only fail a side task."""
+        if self.fatal is not None or self.tasks is None:
+            return
+
+        async def end() -> None:
+            raise error
+
+        self.fatal = error
+        self.tasks.start_soon(self.guarded, end)
 
     def note_fence(self, problem: str) -> None:
         if problem and not self.unfenced:

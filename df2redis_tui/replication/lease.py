@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LASTS = 15.0  # seconds after the last renewal
 RENEW_EVERY = 4.0
+TRIES = 3  # at a lease that goes between two questions
 LOOK_EVERY = 0.5  # seconds between two looks at a lease that may lapse
 
 # Release only what is still the dead holder's.
@@ -79,6 +80,11 @@ class Lease:
             asked = time.monotonic()
             self._must_be_ours(await self._prolong() or await self._holder_when_lapsed(), asked)
 
+    def must_not_be_of_others(self, holder: bytes | None) -> None:
+        """Raises TargetError where this value is that of another run, which may live."""
+        if holder not in (None, self._value) and not _dead_here(holder):
+            raise self._taken_over(holder)
+
     async def check(self) -> None:
         """Before a new connection writes, which whoever takes over from now on can end. Raises TargetError when another
         run has taken over, TargetLost. Whoever comes while another asks shares the next answer."""
@@ -109,14 +115,24 @@ class Lease:
     async def _holder_when_lapsed(self) -> bytes | None:
         """The target could not be reached for long: the first that comes has it. What a lost connection has sent and is
         sent again finds its own."""
-        if await self._set_if_free():
-            return self._value
-        return self._checked(await self._target.call("GET", self._key))
+        for _ in range(TRIES):
+            if await self._set_if_free():
+                return self._value
+            if (holder := self._checked(await self._target.call("GET", self._key))) is not None:
+                return holder
+        return None
 
     def _must_be_ours(self, holder: bytes | None, asked: float) -> None:
+        if holder is None:
+            raise TargetLost(f"the lease of job {self._job!r} is gone from the target again and again")
         if holder != self._value:
-            raise TargetError(f"another run took over job {self._job!r}: this one ends")
+            raise self._taken_over(holder)
         self._ours_at = asked
+
+    def _taken_over(self, holder: bytes) -> TargetError:
+        error = TargetError(f"another run took over job {self._job!r} ({_described(holder)}): this one ends")
+        error.advice = "the other run goes on from what this one has confirmed; start this one again when it has ended"
+        return error
 
     async def _set_if_free(self) -> bool:
         reply = await self._target.call("SET", self._key, self._value, "NX", "PX", _LASTS_MS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.marks import check_control
 from df2redis_tui.replication.rights import check_rights
 from df2redis_tui.target.answers import values_of
 
@@ -23,6 +24,7 @@ async def preflight(job: JobState) -> None:
     if settings.exactly_once:
         await job.lease.take()
         job.note_fence(await job.target.take_over(job.keys))
+        job.target.check_with(lambda connection: check_control(job, connection))
     job.state_lock.take(leased=settings.exactly_once)
     job.dead_letters.check()
     if settings.backpressure == "spill":

@@ -49,7 +49,7 @@ def _another(master_id: str, flows: int, greeting: Greeting) -> str:
 async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
     """Where an earlier run of this job ended; without a position for every FLOW there is a full sync."""
     if job.noted.refusal:
-        text = f"the last run stopped at what could not be copied ({job.noted.refusal})"
+        text = f"the last run had to stop ({job.noted.refusal})"
         _full_sync_instead(job, text)
         job.noted.refusal, job.noted.clean_up_due = "", True
         return

@@ -28,6 +28,7 @@ from df2redis_tui.translate.capabilities import (
 )
 from df2redis_tui.translate.data_commands import judged
 
+Check = Callable[[RespConnection], Awaitable[None]]
 _JSON_MODULES = frozenset({"rejson", "rejson2", "json", "valkey-json"})
 
 
@@ -138,6 +139,7 @@ class StandaloneTarget:
         self._databases: set[int] = set()
         self._one_at_a_time = anyio.Lock()
         self._control_name = ""
+        self._check: Check | None = None
 
     @property
     def caps(self) -> Capabilities:
@@ -183,6 +185,8 @@ class StandaloneTarget:
                     if self._control is None:
                         self._control = await self._open(self.name)
                         await self._fence()
+                        if self._check is not None:
+                            await self._check(self._control)
                     replies = await self._control.pipeline(commands, timeout=timeout)
                     if not any(_demoted(reply) for reply in replies):
                         return replies
@@ -209,6 +213,24 @@ class StandaloneTarget:
             except PeerLost as lost:
                 await self._drop_control()
                 raise lost.of_target(self.name) from None
+
+    def check_with(self, check: Check | None) -> None:
+        """What sees each control connection that is opened anew, before it is used. It may raise PeerLost."""
+        self._check = check
+
+    def mark_keys(self, keys: JobKeys) -> list[bytes]:
+        """Those of the marks that say how much was confirmed."""
+        return [keys.mark()]
+
+    async def write_mark(self, key: bytes, value: bytes) -> object:
+        return await self.call("SET", key, value)
+
+    def holder(self, key: bytes) -> str:
+        """Who has this key, in words."""
+        return f"target {self.name}"
+
+    def node_of(self, key: bytes) -> str | None:
+        return self.name
 
     async def _fence(self, *, whole_job: bool = False) -> str:
         if not self._control_name or self._control is None:

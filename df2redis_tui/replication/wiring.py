@@ -14,8 +14,10 @@ from df2redis_tui.replication.global_commands import global_of
 from df2redis_tui.replication.ingest import Ingest, Translators
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.key_reader import KeyReader
+from df2redis_tui.replication.marks import check_connection
 from df2redis_tui.replication.reread import Rereads
 from df2redis_tui.replication.rereading import Rereading
+from df2redis_tui.replication.restarts import look_at_server
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.targets import ledger_of, resumer_of
 from df2redis_tui.streams import RespConnection
@@ -70,6 +72,9 @@ async def _prepare_lane(job: JobState, flow: int, connection: RespConnection) ->
     """A new connection for a FLOW's writes: only for the holder of the lease, only once the older ones are gone."""
     if job.settings.exactly_once:
         job.note_fence(await fence(connection, connection_name(job.keys, flow), check=job.lease.check))
+        await check_connection(job, connection, flow)
+    else:
+        await look_at_server(job, connection)
 
 
 def wire(job: JobState, state: FlowState, connection: FlowConnection, greeting: Greeting, session: Session) -> Ingest:

@@ -34,4 +34,4 @@ class Patience:
             advice = "point --target at the master, or make this one the master"
         else:
             text, advice = f"target keeps refusing writes {for_long}", "fix it"
-        raise TargetError(f"{text}; nothing confirmed is lost: {advice}, then run the same command again")
+        raise TargetError(f"{text}: {advice}, then run the same command again")

@@ -23,6 +23,10 @@ class Ledger(Protocol):
         """The commands that record this batch as applied; none when that is not due."""
         ...
 
+    def confirmed(self, batch: Batch) -> None:
+        """Standalone: this batch, and its checkpoint with it, was applied as it was sent."""
+        ...
+
     def posted(self, next_lsn: int) -> None:
         """Everything of this FLOW below `next_lsn` has been sent."""
         ...

@@ -25,8 +25,8 @@ blocks. Writers of other FLOWs go on: nothing of theirs depends on it.
    rest is not, or may be applied twice without harm. Without a ledger (`--no-exactly-once`) nobody can be asked, and
    all of it is sent again.
 4. On one server, compare the number of transactions that ran with those that were sent. If more are missing than were
-   answered with a refusal or are still unknown, the target has lost what it had confirmed, and the run ends with a
-   TargetError.
+   answered with a refusal or are still unknown, the target has lost what it had confirmed, and the run ends with
+   DataLost. (That it still has what was confirmed before, each new connection is asked in step 2: `replication.marks`.)
 5. Put right what ran in front of an earlier command of its key that failed (`mark_overtaken`): a command that replaces
    the key makes the earlier one void; one that may be repeated is due again, behind it; where it must not be applied
    twice, or the earlier one may have emptied what it filled again, the key is in doubt and is read again from the
@@ -61,7 +61,7 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
-from df2redis_tui.errors import TargetError, TargetLost, printable
+from df2redis_tui.errors import DataLost, TargetError, TargetLost, printable
 from df2redis_tui.pipeline.backoff import Backoff
 from df2redis_tui.pipeline.batch import Batch
 from df2redis_tui.pipeline.block import Block
@@ -235,6 +235,8 @@ class Writer:
                 break
             self._in_flight.popleft()
             self._look_at(batch, parts)
+            if self._ledger is not None:
+                self._ledger.confirmed(batch)
             self._events.confirmed(batch)
         if not self._in_flight:
             self._settled.set()
@@ -347,9 +349,9 @@ class Writer:
             for (_, parts), (_, fates) in zip(self._in_flight, work, strict=True)
         )
         if await self._missing() > did_not_run:
-            raise TargetError(
+            raise DataLost(
                 f"the target does not have all of what it confirmed of FLOW {self.flow}, or left out a batch in front "
-                "of others: start the same command again, it begins where nothing is missing"
+                "of others"
             )
         self._put_in_order([p for _, fates in work for p in fates])
         due = [(batch, [p for p in fates if p.fate is not Fate.APPLIED]) for batch, fates in work]

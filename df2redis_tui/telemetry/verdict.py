@@ -32,6 +32,8 @@ class Ending:
     failed: bool = False  # by an error
     refused: bool = False  # that error was something that could not be copied (--on-error stop)
     advice: str = ""  # of that error
+    unchecked: bool = False  # whether the target still has what it confirmed
+    restarted: str = ""  # why it is not known what the target kept
     cut_short: bool = False  # the drain was ended before it was through
     as_asked: bool = False  # it came to what --until or --mode asked for
     dead_letters: int = 0
@@ -70,7 +72,10 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
             known = "not known: the source was not followed at the end"
         text = f"interrupted: {missing}"
         return Outcome(Verdict.INTERRUPTED, text, _joined(left_out, known), _next(confirmed, end), confirmed)
-    doubtful = _doubtful(confirmed)
+    if end.cut_short and end.unchecked:
+        text = "the target could not be asked at the end whether it still has what it confirmed"
+        return Outcome(Verdict.UNCONFIRMED, text, _joined(left_out, f"not known: {text}"), COMPARE, confirmed)
+    doubtful = "; ".join(filter(None, (_doubtful(confirmed), end.restarted)))
     if end.dead_letters:
         text = f"{end.dead_letters:,} of the keys or commands could not be copied"
         known = _joined(left_out, doubtful) if doubtful else left_out

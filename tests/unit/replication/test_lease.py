@@ -135,6 +135,61 @@ async def test_a_rival_that_took_the_lapsed_lease_is_one() -> None:
     assert json.loads(server.value or b"")["run"] == "b"
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_lease_that_the_target_lost_is_taken_again_and_nobody_is_blamed(times: int) -> None:
+    """It goes once more between two questions, as where somebody flushes."""
+    server = Server()
+    lease = await taken(server)
+    server.value = None
+    answers, left = server._reply, times
+
+    def emptied(words: list[bytes]) -> object:
+        nonlocal left
+        if words[0] == b"SET" and left:
+            left -= 1
+            return None  # somebody else had it just then
+        return answers(words)
+
+    server._reply = emptied  # type: ignore[method-assign]
+    await lease.renew()
+    assert json.loads(server.value or b"")["run"] == "a"
+
+
+async def test_a_lease_that_never_stays_is_no_other_run() -> None:
+    server = Server()
+    lease = await taken(server)
+    server.value = None
+    answers = server._reply
+    server._reply = lambda words: None if words[0] == b"SET" else answers(words)  # type: ignore[method-assign]
+    for ask in (lease.renew, lease.check):
+        with pytest.raises(TargetLost, match="gone from the target"):
+            await ask()
+
+
+async def test_renewing_and_checking_at_once_restore_a_lost_lease_without_a_rival() -> None:
+    server = Server()
+    lease = await taken(server)
+    server.value = None
+    async with anyio.create_task_group() as tasks:
+        for ask in (lease.check, lease.renew, lease.check):
+            tasks.start_soon(ask)
+    assert json.loads(server.value or b"")["run"] == "a"
+    assert server.at_once == 1
+
+
+async def test_whoever_took_over_is_named_and_nothing_is_said_to_be_lost() -> None:
+    server = Server()
+    lease = await taken(server)
+    server.value = ELSEWHERE
+    with pytest.raises(TargetError, match=r"another run took over .*another\.host, process 1") as caught:
+        await lease.check()
+    assert "goes on" in (caught.value.advice or "")
+    for harmless in (None, lease._value):
+        lease.must_not_be_of_others(harmless)
+    with pytest.raises(TargetError, match="another run"):
+        lease.must_not_be_of_others(ELSEWHERE)
+
+
 async def test_our_own_value_behind_a_failed_set_is_ours() -> None:
     """The connection broke behind the first SET, and the target's side of us sent it again."""
     server = Server()

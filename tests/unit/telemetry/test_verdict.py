@@ -129,6 +129,16 @@ def test_what_is_not_copied_is_none_only_where_that_is_known(confirmed: Confirme
     assert judge(confirmed, end).not_copied == text
 
 
+def test_what_the_target_could_not_be_asked_at_the_end_is_not_vouched_for() -> None:
+    cut_short = judge(WHOLE, Ending(cut_short=True, unchecked=True))
+    assert cut_short.verdict is Verdict.UNCONFIRMED
+    assert "not known" in cut_short.not_copied
+    restarted = judge(WHOLE, Ending(restarted="the target was started anew"))
+    assert restarted.verdict is Verdict.INCOMPLETE
+    assert "not known: the target was started anew" in restarted.not_copied
+    assert "compare" in restarted.next
+
+
 @pytest.mark.parametrize(
     ("confirmed", "end", "words"),
     [

@@ -16,6 +16,7 @@ from df2redis_tui.replication.flow_checkpoints import keep_checkpoints, name_rer
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
 from df2redis_tui.replication.mirror import keep_mirror
+from df2redis_tui.replication.noting import keep_facts, keep_left_out, look_at_target, note_left_out
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
@@ -23,7 +24,6 @@ from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
 from df2redis_tui.replication.side_tasks import SideTask, keep_going
 from df2redis_tui.replication.source_checks import keep_count
-from df2redis_tui.replication.target_facts import keep_facts
 from df2redis_tui.replication.true_times import give_true_times
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -51,6 +51,8 @@ async def run(job: JobState) -> None:
             await settle(job)
             await write_checkpoints(job)
             await give_true_times(job)
+            await look_at_target(job)
+            await note_left_out(job)
             if job.dead_letters.unrecorded:
                 await _note_refusal(job, f"{job.dead_letters.unrecorded:,} keys or commands that no dead letter names")
             tasks.cancel_scope.cancel()
@@ -242,7 +244,8 @@ _BESIDE: tuple[tuple[SideTask, Callable[[JobState], Awaitable[None]]], ...] = (
     (SideTask("key count", "the job's record has an older one"), keep_count),
     (SideTask("checkpoints", "a restart begins further back", (TargetError,)), keep_checkpoints),
     (SideTask("re-read names", "a restart may not read again what is in doubt", (TargetError,)), name_rereads),
-    (SideTask("target facts", "memory and role of the target are not known"), keep_facts),
+    (SideTask("target facts", "memory, role and evictions of the target are not known"), keep_facts),
+    (SideTask("left out", "a later run does not know what this one has left out"), keep_left_out),
 )
 CLEAN_UP = SideTask("clean-up", "the target keeps what the source no longer has", (Df2RedisError,))
 

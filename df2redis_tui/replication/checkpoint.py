@@ -128,6 +128,11 @@ class JobKeys:
         return self._tagged + b"job"
 
     @property
+    def jobs(self) -> bytes:
+        """Of all jobs with this prefix: their names."""
+        return f"{self.prefix}:jobs".encode()
+
+    @property
     def _tagged(self) -> bytes:
         return self.start + b"{job}:" if self.one_slot else self.start
 

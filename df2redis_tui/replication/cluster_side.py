@@ -163,6 +163,12 @@ class ClusterTarget:
     async def databases(self) -> list[int]:
         return [0]
 
+    async def all_databases(self) -> list[int]:
+        return [0]
+
+    async def call_in(self, db: int, *args: Arg) -> object:
+        return await self.call(*args)
+
     def check_source(self, databases: Iterable[int]) -> None:
         """TargetError when the source uses databases that a cluster does not have and --db-policy is fail."""
         above = sorted(set(databases) - {0})
@@ -300,8 +306,10 @@ class ClusterTarget:
                 if old is not None:
                     fresh.append(replace(old, used_memory=None))
                 continue
-            memory, most = (number(info.get(field, "").encode()) for field in ("used_memory", "maxmemory"))
-            fresh.append(replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most))
+            fields = ("used_memory", "maxmemory", "evicted_keys")
+            memory, most, evicted = (number(info.get(field, "").encode()) for field in fields)
+            role = info.get("role", old.role)
+            fresh.append(replace(old, role=role, used_memory=memory, max_memory=most, evicted=evicted))
         self.facts = tuple(fresh)
 
     def slots_of(self, node: str) -> int | None:

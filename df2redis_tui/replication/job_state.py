@@ -28,6 +28,7 @@ from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.known_marks import KnownMarks
 from df2redis_tui.replication.lease import Lease
+from df2redis_tui.replication.left_out import LeftOut
 from df2redis_tui.replication.spool import SpoolSpace
 from df2redis_tui.replication.state_lock import StateLock
 from df2redis_tui.replication.target_keys import KeyChoice
@@ -66,6 +67,7 @@ class JobState:
         self.pause_reason = ""
         self.phase = Phase.CONNECTING
         self.session_phase = Phase.CONNECTING  # what the source's session is at; the target may be behind
+        self._told_phase = Phase.CONNECTING
         self.phase_since = time.time()
         self.phase_seconds: dict[str, float] = {}
         self.reason = ""
@@ -104,7 +106,7 @@ class JobState:
         self.hold = Hold()
         self.stop_asked = anyio.Event()
         self.continues = False  # an earlier run of this job wrote to the target
-        self.noted = JobRecord(settings, self.keys, self.target)
+        self.noted = JobRecord(settings, self.keys, self.target, self._left_out)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.marks = KnownMarks(self.run_id)
         self.servers: dict[
@@ -119,15 +121,32 @@ class JobState:
         self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one
         self.unfenced = False  # the target does not let us end older connections
 
+    def _left_out(self) -> LeftOut:
+        """By this run, so far."""
+        return LeftOut(
+            self.dead_letters.open,
+            sum(state.stats.unverified for state in self.flows),
+            self.noted.evictions.keys,
+            self.spared is not None,
+        )
+
     def set_phase(self, phase: Phase) -> None:
         now = time.monotonic()
         name = self.phase.value
         self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + now - self._phase_started
         self._phase_started = now
         if phase is not self.phase:
-            self.records.event("info", "phase", f"{self.phase.value} → {phase.value}")
-            log.info("Phase", extra={"fields": {"phase": phase.value, "after": name}})
+            self._tell_phase(phase)
         self.phase, self.phase_since = phase, time.time()
+
+    def _tell_phase(self, phase: Phase) -> None:
+        """One after the other, but not each attempt to reach a source that is lost."""
+        told = self._told_phase
+        if told is Phase.RECONNECTING and phase in (Phase.CONNECTING, Phase.HANDSHAKE, told):
+            return
+        self._told_phase = phase
+        self.records.event("info", "phase", f"{told.value} → {phase.value}")
+        log.info("Phase", extra={"fields": {"phase": phase.value, "after": told.value}})
 
     def session_at(self, phase: Phase) -> None:
         """The session with the source has come to `phase`."""

@@ -9,6 +9,8 @@ from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.marks import check_control
+from df2redis_tui.replication.noting import note_evictions
+from df2redis_tui.replication.other_jobs import register, warn_of_other_jobs
 from df2redis_tui.replication.rights import check_rights
 from df2redis_tui.target.answers import values_of
 
@@ -38,7 +40,11 @@ async def preflight(job: JobState) -> None:
         (record,) = values_of(job.target.name, "GET of the job's record", [reply])
     job.continues = record is not None
     job.noted.read(record)
+    note_evictions(job)
     await _note_existing(job)
+    await warn_of_other_jobs(job)
+    if job.continues:
+        await register(job)
     if settings.exactly_once and job.continues and not job.noted.held_before:
         await job.noted.write()
 
@@ -48,8 +54,8 @@ def _warn_of_eviction(job: JobState) -> None:
         if node.evicts:
             text = (
                 f"target {printable(node.name.encode())} drops keys when it is full "
-                f"(maxmemory-policy {printable(node.evicts.encode())}), unseen by this run: with noeviction it refuses "
-                "writes instead, which is waited out"
+                f"(maxmemory-policy {printable(node.evicts.encode())}), and the copy is incomplete then: with "
+                "noeviction it refuses writes instead, which is waited out"
             )
             job.records.event("warning", "target", text)
             log.warning(text)
@@ -112,12 +118,18 @@ async def _note_existing(job: JobState) -> None:
 def _without_the_list(job: JobState, path: Path, *, refused: bool) -> None:
     """Nobody knows which keys the target held before this copy: none is removed, or ConfigError where some are to be
     left alone."""
-    text = f"{path} is missing: which of its keys target {job.target.name} held before this copy is not known"
+    text = (
+        f"{path.name} is missing in {path.parent.resolve()} (--state-dir): which of its keys target "
+        f"{job.target.name} held before this copy is not known"
+    )
     if refused:
         raise ConfigError(
-            f"{text}, and --on-existing skip has to leave those alone; nothing was written: put the file back, or copy "
-            "with --on-existing overwrite"
+            f"{text}, and --on-existing skip has to leave those alone; nothing was written: start it with the "
+            "--state-dir in which this copy began, put the file back, or copy with --on-existing overwrite"
         )
-    text += ", so nothing is removed as no longer on the source"
+    text += (
+        ", so a flush of the source and a new full sync remove none that the source no longer has: start it with the "
+        "--state-dir in which this copy began"
+    )
     job.records.event("warning", "target", text)
     log.warning(text)

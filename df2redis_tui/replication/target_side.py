@@ -45,6 +45,7 @@ class NodeFacts:
     modules: tuple[str, ...]
     keys: int
     evicts: str = ""  # the policy by which it drops keys when it is full
+    evicted: int | None = None  # how many it has dropped so since it was started
 
 
 async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> tuple[NodeFacts, Capabilities]:
@@ -73,6 +74,7 @@ async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> 
         tuple(modules),
         keys,
         _eviction(info),
+        _number(info.get("evicted_keys")),
     )
     return facts, caps
 
@@ -250,7 +252,9 @@ class StandaloneTarget:
             async with self._one_at_a_time:
                 await self._drop_control()
         memory, most = _number(info.get("used_memory")), _number(info.get("maxmemory"))
-        self.facts = (replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most),)
+        evicted = _number(info.get("evicted_keys"))
+        role = info.get("role", old.role)
+        self.facts = (replace(old, role=role, used_memory=memory, max_memory=most, evicted=evicted),)
 
     async def write_checkpoints(self, records: Iterable[bytes]) -> None:
         """Write each FLOW's record, made by `ledger.record(lsn)` of what is confirmed."""
@@ -312,9 +316,22 @@ class StandaloneTarget:
         check_transaction(self.name, what, commands, replies)
 
     async def databases(self) -> list[int]:
+        """The source's numbers of those that hold anything."""
+        base = self._endpoint.db
+        return [db - base for db in await self.all_databases() if db >= base]
+
+    async def all_databases(self) -> list[int]:
+        """The server's own numbers, those that are not the job's among them."""
         info = parse_info(answer_of(self.name, await self.call("INFO", "KEYSPACE"), "INFO KEYSPACE").text())
-        found = (int(k[2:]) - self._endpoint.db for k in info if re.fullmatch(r"db\d{1,9}", k))
-        return sorted(db for db in found if db >= 0)
+        return sorted(int(k[2:]) for k in info if re.fullmatch(r"db\d{1,9}", k))
+
+    async def call_in(self, db: int, *args: Arg) -> object:
+        """One command in that database of the server, whatever the job's own is."""
+        if db == self._endpoint.db:
+            return await self.call(*args)
+        replies = await self.pipeline([encode("SELECT", db), encode(*args), encode("SELECT", self._endpoint.db)])
+        answer_of(self.name, replies[2], f"SELECT {self._endpoint.db}").ok()
+        return replies[0] if is_error(replies[0]) else replies[1]
 
     async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None:
         """Every key of one database (the source's number), page by page."""

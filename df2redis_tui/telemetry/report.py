@@ -40,6 +40,7 @@ SUMMARY_KEYS: Final[dict[str, str]] = {
     "rereads": "keys that were read again from the source, as often as they were",
     "rereads_waiting": "keys that were still to be read again at the end",
     "unverified": "keys that may have expired on the target too early and were not read again: there were too many",
+    "evicted": "keys that the target has dropped since the full sync began because it was full (`maxmemory-policy`)",
     "entries": "snapshot entries and journal records that the target confirmed",
     "commands": "commands that the target confirmed",
     "bytes_in": "read from the source",
@@ -50,6 +51,7 @@ SUMMARY_KEYS: Final[dict[str, str]] = {
     "redirects": "answers MOVED, ASK and the like of a cluster",
     "errors": "error replies of the target",
     "dead_letters": "keys and commands that were not copied",
+    "dead_letters_before": "the same, by earlier runs of the job, since the full sync that this one goes on from",
     "dead_letter_file": "where they are, empty when there are none",
     "not_copied": "what is known of what is not on the target",
     "commands_waiting": "commands that were read and not confirmed at the end",
@@ -225,6 +227,7 @@ class Report:
             "rereads": self.rereads,
             "rereads_waiting": self.outcome.confirmed.rereads_waiting,
             "unverified": self.outcome.confirmed.unverified,
+            "evicted": self.outcome.confirmed.evicted,
             "entries": self.entries,
             "commands": self.commands,
             "bytes_in": self.bytes_in,
@@ -235,6 +238,7 @@ class Report:
             "redirects": self.redirects,
             "errors": self.errors,
             "dead_letters": self.dead_letters,
+            "dead_letters_before": self.outcome.confirmed.dead_letters_before,
             "dead_letter_file": self.dead_letter_file,
             "not_copied": self.not_copied,
             "commands_waiting": self.outcome.confirmed.commands_waiting,
@@ -269,7 +273,9 @@ class Report:
         lag = self.outcome.confirmed.records_behind
         keys = f"{count(self.keys_copied)} in the full sync" + (f": {by_type}" if by_type else "")
         if self.outcome.confirmed.snapshot and not any(name == Phase.FULL_SYNC for name, _ in self.phase_seconds):
+            known = self.outcome.confirmed.keys_at_start
             keys = "those of an earlier run's full sync, which this one resumed"
+            keys += f" (~{count(known)} on the source when this one began)" if known is not None else ""
         return [
             ("why", self.failure),
             ("next", self.hint),

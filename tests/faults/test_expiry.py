@@ -323,6 +323,7 @@ def test_what_a_run_has_held_gets_its_true_time_when_it_is_stopped_while_it_lags
     it = trial(rate=200, flushes=False)
     it.start()
     it.workload.stop()
+    it.source.wait_level()
     keys = [f"held:{number}" for number in range(50)]
     with it.source.client(0) as client:
         with stalled(it):

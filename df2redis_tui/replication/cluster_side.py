@@ -300,8 +300,10 @@ class ClusterTarget:
                 if old is not None:
                     fresh.append(replace(old, used_memory=None))
                 continue
-            memory, most = (number(info.get(field, "").encode()) for field in ("used_memory", "maxmemory"))
-            fresh.append(replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most))
+            fields = ("used_memory", "maxmemory", "evicted_keys")
+            memory, most, evicted = (number(info.get(field, "").encode()) for field in fields)
+            role = info.get("role", old.role)
+            fresh.append(replace(old, role=role, used_memory=memory, max_memory=most, evicted=evicted))
         self.facts = tuple(fresh)
 
     def slots_of(self, node: str) -> int | None:

@@ -10,7 +10,7 @@ from df2redis_tui.telemetry.verdict import Ending
 
 def confirmed(job: JobState) -> Confirmed:
     """As things stand now."""
-    flows = job.flows
+    flows, lacks, earlier = job.flows, job.noted.lacks.now(), job.noted.lacks.earlier
     return Confirmed(
         snapshot=job.snapshot_confirmed,
         keys=sum(sum(state.stats.kinds.values()) for state in flows),
@@ -19,7 +19,10 @@ def confirmed(job: JobState) -> Confirmed:
         commands_waiting=sum(state.commands_waiting() for state in flows),
         rereads_waiting=sum(state.rereads_waiting() for state in flows),
         clean_up_due=job.noted.clean_up_due or job.noted.cleaning,
-        unverified=sum(state.stats.unverified for state in flows),
+        unverified=lacks.unverified,
+        dead_letters_before=earlier.dead_letters,
+        evicted=lacks.evicted,
+        spared_before=earlier.spared and job.spared is None,
     )
 
 

@@ -17,6 +17,7 @@ from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.lease import RENEW_EVERY
 from df2redis_tui.replication.marks import check_at_end, keep_marks
 from df2redis_tui.replication.mirror import keep_mirror
+from df2redis_tui.replication.noting import keep_facts, keep_left_out, look_at_target, note_left_out
 from df2redis_tui.replication.outcome import significant
 from df2redis_tui.replication.preflight import preflight
 from df2redis_tui.replication.resume import positions, start_over
@@ -24,7 +25,6 @@ from df2redis_tui.replication.session import PartialRefused, Session
 from df2redis_tui.replication.session_port import SessionPort
 from df2redis_tui.replication.side_tasks import SideTask, keep_going
 from df2redis_tui.replication.source_checks import keep_count
-from df2redis_tui.replication.target_facts import keep_facts
 from df2redis_tui.replication.true_times import give_true_times
 from df2redis_tui.telemetry.snapshot import Phase
 
@@ -54,6 +54,8 @@ async def run(job: JobState) -> None:
             await write_checkpoints(job)
             await check_at_end(job)
             await give_true_times(job)
+            await look_at_target(job)
+            await note_left_out(job)
             if job.dead_letters.unrecorded:
                 await _note_refusal(job, f"{job.dead_letters.unrecorded:,} keys or commands that no dead letter names")
             tasks.cancel_scope.cancel()
@@ -247,7 +249,8 @@ _BESIDE: tuple[tuple[SideTask, Callable[[JobState], Awaitable[None]]], ...] = (
     (SideTask("checkpoints", "a restart begins further back", (TargetError,)), keep_checkpoints),
     (SideTask("marks", "a target that loses its data may not be noticed", (DataLost,)), keep_marks),
     (SideTask("re-read names", "a restart may not read again what is in doubt", (TargetError,)), name_rereads),
-    (SideTask("target facts", "memory and role of the target are not known"), keep_facts),
+    (SideTask("target facts", "memory, role and evictions of the target are not known"), keep_facts),
+    (SideTask("left out", "a later run does not know what this one has left out"), keep_left_out),
 )
 CLEAN_UP = SideTask("clean-up", "the target keeps what the source no longer has", (Df2RedisError,))
 

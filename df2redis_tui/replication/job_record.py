@@ -6,11 +6,13 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from df2redis_tui.dragonfly.control import MAX_FLOWS
 from df2redis_tui.replication.checkpoint import JobKeys
 from df2redis_tui.replication.json_record import read_record, whole, words
+from df2redis_tui.replication.left_out import Evictions, LeftOut, LeftOutOverRuns
 from df2redis_tui.settings import Settings
 from df2redis_tui.streams import encode
 from df2redis_tui.target.answers import check_each
@@ -28,7 +30,9 @@ class Written(Protocol):
 class JobRecord:
     """What is, or is to be, in the key `JobKeys.job_record`."""
 
-    def __init__(self, settings: Settings, keys: JobKeys, target: Written) -> None:
+    def __init__(
+        self, settings: Settings, keys: JobKeys, target: Written, counted: Callable[[], LeftOut] = LeftOut
+    ) -> None:
         self.id = secrets.token_hex(8)  # of the copy: its files in the state directory bear it
         self.readable = True  # what an earlier run noted, where one did
         self.started = int(time.time())
@@ -43,6 +47,8 @@ class JobRecord:
         self.flows = 0  # so many FLOWs may have checkpoints on the target
         self.held = True  # keys may have later expiry times on the target than on the source, until a run ends well
         self.held_before = False  # an earlier run has left such keys
+        self.lacks = LeftOutOverRuns(counted)
+        self.evictions = Evictions()
         self._settings = settings
         self._keys = keys
         self._target = target
@@ -66,6 +72,9 @@ class JobRecord:
             self.held_before = bool(found.get("held", True))
             self.copied = whole(found.get("copied") or 0) or None
             self.copied_noted = self.copied or 0
+            if "left_out" in found:  # no earlier release wrote it
+                self.lacks.earlier = self.lacks.noted = LeftOut.read(found["left_out"])
+                self.evictions.read(found["evicted"])
         except (ValueError, KeyError):
             self.clean_up_due = True
             self.readable = False
@@ -92,11 +101,15 @@ class JobRecord:
                 "flows": self.flows,
                 "held": self.held,
                 "copied": self.copied or 0,
+                "left_out": self.lacks.as_json(),
+                "evicted": self.evictions.counts,
             }
         )
         return encode("SET", self._keys.job_record, value)
 
     async def write(self, *others: bytes) -> None:
         """Write it, and `others` with it. Raises TargetError, TargetLost."""
+        lacks = self.lacks.now()
         commands = [self.command(), *others]
         check_each(self._target.name, "the job's record", commands, await self._target.pipeline(commands))
+        self.lacks.noted = lacks

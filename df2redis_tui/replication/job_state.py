@@ -28,6 +28,7 @@ from df2redis_tui.replication.hold import Hold
 from df2redis_tui.replication.job_record import JobRecord
 from df2redis_tui.replication.known_marks import KnownMarks
 from df2redis_tui.replication.lease import Lease
+from df2redis_tui.replication.left_out import LeftOut
 from df2redis_tui.replication.spool import SpoolSpace
 from df2redis_tui.replication.state_lock import StateLock
 from df2redis_tui.replication.target_keys import KeyChoice
@@ -104,7 +105,7 @@ class JobState:
         self.hold = Hold()
         self.stop_asked = anyio.Event()
         self.continues = False  # an earlier run of this job wrote to the target
-        self.noted = JobRecord(settings, self.keys, self.target)
+        self.noted = JobRecord(settings, self.keys, self.target, self._left_out)
         self.ours: KeyChoice = lambda db, key: True  # what may be removed as written by this job
         self.marks = KnownMarks(self.run_id)
         self.servers: dict[
@@ -118,6 +119,15 @@ class JobState:
         self.fatal: BaseException | None = None
         self.checkpointing = anyio.Lock()  # a record made before must not be written behind a newer one
         self.unfenced = False  # the target does not let us end older connections
+
+    def _left_out(self) -> LeftOut:
+        """By this run, so far."""
+        return LeftOut(
+            self.dead_letters.open,
+            sum(state.stats.unverified for state in self.flows),
+            self.noted.evictions.keys,
+            self.spared is not None,
+        )
 
     def set_phase(self, phase: Phase) -> None:
         now = time.monotonic()

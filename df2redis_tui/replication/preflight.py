@@ -9,6 +9,7 @@ from df2redis_tui.errors import ConfigError, TargetError, printable
 from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.marks import check_control
+from df2redis_tui.replication.noting import note_evictions
 from df2redis_tui.replication.rights import check_rights
 from df2redis_tui.target.answers import values_of
 
@@ -38,6 +39,7 @@ async def preflight(job: JobState) -> None:
         (record,) = values_of(job.target.name, "GET of the job's record", [reply])
     job.continues = record is not None
     job.noted.read(record)
+    note_evictions(job)
     await _note_existing(job)
     if settings.exactly_once and job.continues and not job.noted.held_before:
         await job.noted.write()
@@ -48,8 +50,8 @@ def _warn_of_eviction(job: JobState) -> None:
         if node.evicts:
             text = (
                 f"target {printable(node.name.encode())} drops keys when it is full "
-                f"(maxmemory-policy {printable(node.evicts.encode())}), unseen by this run: with noeviction it refuses "
-                "writes instead, which is waited out"
+                f"(maxmemory-policy {printable(node.evicts.encode())}), and the copy is incomplete then: with "
+                "noeviction it refuses writes instead, which is waited out"
             )
             job.records.event("warning", "target", text)
             log.warning(text)

@@ -99,6 +99,10 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
     text = f"resuming job {job.settings.job!r} from its checkpoints"
     job.records.event("info", "resume", text)
     log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
+    if number := job.noted.lacks.earlier.dead_letters:
+        text = f"{number:,} of the keys or commands could not be copied by an earlier run of this job"
+        job.records.event("warning", "resume", text)
+        log.warning(text)
 
 
 def _full_sync_instead(job: JobState, why: str) -> None:

@@ -45,6 +45,7 @@ class NodeFacts:
     modules: tuple[str, ...]
     keys: int
     evicts: str = ""  # the policy by which it drops keys when it is full
+    evicted: int | None = None  # how many it has dropped so since it was started
 
 
 async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> tuple[NodeFacts, Capabilities]:
@@ -73,6 +74,7 @@ async def facts_of(connection: RespConnection, name: str, first_db: int = 0) -> 
         tuple(modules),
         keys,
         _eviction(info),
+        _number(info.get("evicted_keys")),
     )
     return facts, caps
 
@@ -250,7 +252,9 @@ class StandaloneTarget:
             async with self._one_at_a_time:
                 await self._drop_control()
         memory, most = _number(info.get("used_memory")), _number(info.get("maxmemory"))
-        self.facts = (replace(old, role=info.get("role", old.role), used_memory=memory, max_memory=most),)
+        evicted = _number(info.get("evicted_keys"))
+        role = info.get("role", old.role)
+        self.facts = (replace(old, role=role, used_memory=memory, max_memory=most, evicted=evicted),)
 
     async def write_checkpoints(self, records: Iterable[bytes]) -> None:
         """Write each FLOW's record, made by `ledger.record(lsn)` of what is confirmed."""

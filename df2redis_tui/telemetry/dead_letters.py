@@ -42,12 +42,13 @@ class DeadLetters:
     ) -> None:
         self.path = path
         self.count = 0
+        self.open = 0  # of these, of whose keys no value was copied since, as far as that is known
         self.unrecorded = 0  # of these, that are not in the file
         self.why_unrecorded = ""
         self._policy = policy
         self._value_limit = value_limit
         self._remember = remember
-        self._refused: OrderedDict[bytes, None] = OrderedDict()
+        self._refused: OrderedDict[bytes, int] = OrderedDict()  # digest of the key → letters
         self._descriptor: int | None = None
 
     def refuse(self, refusal: Refusal) -> None:
@@ -67,8 +68,10 @@ class DeadLetters:
                 f"nor recorded in {self.path}: {self.why_unrecorded}"
             )
         self.count += 1
+        self.open += 1
         if refusal.of_key and refusal.on_target != "incomplete":
-            self._refused[_digest(refusal.db, refusal.key)] = None
+            digest = _digest(refusal.db, refusal.key)
+            self._refused[digest] = self._refused.get(digest, 0) + 1
         if len(self._refused) > self._remember:
             self._refused.popitem(last=False)
         _log.warning(
@@ -86,7 +89,7 @@ class DeadLetters:
 
     def copied(self, db: int, key: bytes) -> None:
         """The key is forgotten; its letter stays."""
-        self._refused.pop(_digest(db, key), None)
+        self.open -= self._refused.pop(_digest(db, key), 0)
 
     def refused(self, db: int, key: bytes) -> bool:
         return bool(self._refused) and _digest(db, key) in self._refused

@@ -57,6 +57,9 @@ class Confirmed:
     rereads_waiting: int  # keys whose value is still to be read again from the source
     clean_up_due: bool  # keys of an earlier full sync are still to be removed
     unverified: int  # keys that may have expired on the target too early, too many to be read again
+    dead_letters_before: int  # of earlier runs, since the full sync that this one goes on from
+    evicted: int  # keys that the target dropped since that full sync began, because it was full
+    spared_before: bool  # an earlier run left keys alone (--on-existing skip), this one does not
 
 
 @dataclass(frozen=True, slots=True)

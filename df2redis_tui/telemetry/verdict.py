@@ -22,6 +22,7 @@ AGAIN_ANYHOW: Final = "run the same command again: it begins where it has to"
 GOES_ON: Final = "run the same command again: it goes on from the last checkpoint on the target"
 COMPARE: Final = "compare both sides, or copy again with a target that keeps up"
 SPARED: Final = "keys that the target held before (--on-existing skip)"
+ANEW: Final = "to copy all of it anew: `df2redis-tui forget` for this job, then the same command"
 NO_CHECKPOINTS: Final = f"{AGAIN} (--no-exactly-once keeps no checkpoints)"
 
 
@@ -47,13 +48,14 @@ class Ending:
 
 def running(confirmed: Confirmed, so_far: Ending) -> Outcome:
     """The outcome of a run that has not ended."""
-    return Outcome(Verdict.RUNNING, "", _left_out(so_far) or "none so far", "", confirmed)
+    lacks = _joined(_left_out(so_far), _doubtful(confirmed))
+    return Outcome(Verdict.RUNNING, "", lacks or "none so far", "", confirmed)
 
 
 def judge(confirmed: Confirmed, end: Ending) -> Outcome:
     """`end` and what was confirmed then, as a verdict."""
     left_out = _left_out(end)
-    missing = missing_text(confirmed)
+    missing, doubtful = missing_text(confirmed), _doubtful(confirmed)
     if end.failed:
         verdict, text = (Verdict.INCOMPLETE, "") if end.refused else (Verdict.FAILED, "")
         known = "all that was still to come" if end.refused else "not known: it failed before everything was confirmed"
@@ -70,15 +72,18 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
             known = "not known: the full sync had not ended"
         elif confirmed.records_behind is None:
             known = "not known: the source was not followed at the end"
+        if doubtful:
+            known = f"{doubtful}, and {known}"
         text = f"interrupted: {missing}"
         return Outcome(Verdict.INTERRUPTED, text, _joined(left_out, known), _next(confirmed, end), confirmed)
     if end.cut_short and end.unchecked:
         text = "the target could not be asked at the end whether it still has what it confirmed"
         return Outcome(Verdict.UNCONFIRMED, text, _joined(left_out, f"not known: {text}"), COMPARE, confirmed)
-    doubtful = "; ".join(filter(None, (_doubtful(confirmed), end.restarted)))
+    doubts = [*_doubts(confirmed), *([(end.restarted, COMPARE)] if end.restarted else [])]
+    doubtful = ", and ".join(text for text, _ in doubts)
     if end.dead_letters:
         text = f"{end.dead_letters:,} of the keys or commands could not be copied"
-        known = _joined(left_out, doubtful) if doubtful else left_out
+        known = _joined(left_out, doubtful)
         where = f"they are listed in {end.dead_letter_file}"
         if end.unrecorded:
             text += f", {end.unrecorded:,} of which are in no dead letter ({end.why_unrecorded})"
@@ -87,7 +92,9 @@ def judge(confirmed: Confirmed, end: Ending) -> Outcome:
             )
         return Outcome(Verdict.INCOMPLETE, text, known, where, confirmed)
     if doubtful:
-        return Outcome(Verdict.INCOMPLETE, doubtful, _joined(left_out, f"not known: {doubtful}"), COMPARE, confirmed)
+        advice = "; ".join(dict.fromkeys(advice for _, advice in doubts))
+        known = f"not known: {doubtful}" if confirmed.unverified or end.restarted else doubtful
+        return Outcome(Verdict.INCOMPLETE, doubtful, _joined(left_out, known), advice, confirmed)
     text = f"everything was copied but {SPARED}" if end.spares else "everything was copied"
     return Outcome(Verdict.COMPLETE, text, left_out or "none", "", confirmed)
 
@@ -126,9 +133,23 @@ def missing_text(confirmed: Confirmed) -> str:
 
 def _doubtful(confirmed: Confirmed) -> str:
     """What a run that is through can't vouch for, "" when there is nothing."""
-    if not confirmed.unverified:
-        return ""
-    return f"{plural(confirmed.unverified, 'key')} may have expired on the target too early"
+    return ", and ".join(text for text, _ in _doubts(confirmed))
+
+
+def _doubts(confirmed: Confirmed) -> list[tuple[str, str]]:
+    """What that is, and what to do."""
+    found = []
+    if number := confirmed.dead_letters_before:
+        text = f"{number:,} of the keys or commands could not be copied by an earlier run of this job"
+        found.append((text, f"see its dead letters; {ANEW}"))
+    if confirmed.spared_before:
+        found.append((f"an earlier run of this job has left out {SPARED}", ANEW))
+    if number := confirmed.evicted:
+        text = f"the target has evicted {plural(number, 'key')} since the full sync began"
+        found.append((text, f"set maxmemory-policy noeviction and give it more memory; {ANEW}"))
+    if number := confirmed.unverified:
+        found.append((f"{plural(number, 'key')} may have expired on the target too early", COMPARE))
+    return found
 
 
 def _next(confirmed: Confirmed, end: Ending) -> str:
@@ -146,4 +167,4 @@ def _left_out(end: Ending) -> str:
 
 
 def _joined(left_out: str, known: str) -> str:
-    return f"{left_out}, and {known}" if left_out else known
+    return f"{left_out}, and {known}" if left_out and known else left_out or known

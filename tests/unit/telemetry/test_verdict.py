@@ -20,7 +20,11 @@ WHOLE = Confirmed(
     rereads_waiting=0,
     clean_up_due=False,
     unverified=0,
+    dead_letters_before=0,
+    evicted=0,
+    spared_before=False,
 )
+LACKS = ("unverified", "dead_letters_before", "evicted", "spared_before")  # of a copy that is through
 IN_FULL_SYNC = dataclasses.replace(WHOLE, snapshot=False, keys=14_001, records_behind=None)
 LETTERS = Ending(dead_letters=3, dead_letter_file="d.jsonl")
 
@@ -70,6 +74,20 @@ def but(**changes: object) -> Confirmed:
             Verdict.INCOMPLETE,
             "2 keys may have expired on the target too early",
         ),
+        (
+            but(dead_letters_before=3),
+            Ending(),
+            Verdict.INCOMPLETE,
+            "3 of the keys or commands could not be copied by an earlier run of this job",
+        ),
+        (but(evicted=996), Ending(), Verdict.INCOMPLETE, "the target has evicted 996 keys since the full sync began"),
+        (
+            but(spared_before=True),
+            Ending(),
+            Verdict.INCOMPLETE,
+            "an earlier run of this job has left out keys that the target held before (--on-existing skip)",
+        ),
+        (but(records_behind=7, evicted=996), Ending(), Verdict.INTERRUPTED, "interrupted: 7 records behind"),
         # The corrections of expiry times that end a run have no LSN.
         (but(commands_waiting=40), Ending(), Verdict.INTERRUPTED, "interrupted: 40 commands not confirmed"),
         (but(records_behind=7), LETTERS, Verdict.INTERRUPTED, "interrupted: 7 records behind"),
@@ -106,7 +124,7 @@ def test_whatever_is_missing_is_never_complete(field: str) -> None:
     for cut_short in (False, True):
         outcome = judge(but(**{field: missing}), Ending(cut_short=cut_short))
         assert outcome.verdict in (Verdict.INTERRUPTED, Verdict.UNCONFIRMED, Verdict.INCOMPLETE)
-        assert (outcome.verdict is Verdict.INCOMPLETE) == (field == "unverified")
+        assert (outcome.verdict is Verdict.INCOMPLETE) == (field in LACKS)
         assert "none" not in outcome.not_copied
         assert "nothing" not in outcome.not_copied
         assert outcome.next
@@ -117,6 +135,13 @@ def test_whatever_is_missing_is_never_complete(field: str) -> None:
     [
         (WHOLE, Ending(), "none"),
         (WHOLE, LETTERS, "3 in d.jsonl"),
+        (
+            but(records_behind=9, dead_letters_before=3),
+            Ending(),
+            "3 of the keys or commands could not be copied by an earlier run of this job, and 9 records behind, "
+            "and what the source wrote since",
+        ),
+        (but(evicted=1), LETTERS, "3 in d.jsonl, and the target has evicted 1 key since the full sync began"),
         (WHOLE, Ending(spares=True), "keys that the target held before (--on-existing skip)"),
         (IN_FULL_SYNC, LETTERS, "3 in d.jsonl, and not known: the full sync had not ended"),
         (but(records_behind=9), Ending(), "9 records behind, and what the source wrote since"),
@@ -145,6 +170,8 @@ def test_what_the_target_could_not_be_asked_at_the_end_is_not_vouched_for() -> N
         (IN_FULL_SYNC, Ending(full_sync_begun=True), "begins the full sync again"),
         (IN_FULL_SYNC, Ending(), "begins where this run did"),
         (but(records_behind=9), Ending(full_sync_begun=True), "goes on from the last checkpoint"),
+        (but(evicted=9), Ending(), "maxmemory-policy noeviction"),
+        (but(dead_letters_before=9), Ending(), "df2redis-tui forget"),
         (but(records_behind=9), Ending(checkpoints=False), "begins the full sync again (--no-exactly-once"),
     ],
 )

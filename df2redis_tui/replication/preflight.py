@@ -114,12 +114,18 @@ async def _note_existing(job: JobState) -> None:
 def _without_the_list(job: JobState, path: Path, *, refused: bool) -> None:
     """Nobody knows which keys the target held before this copy: none is removed, or ConfigError where some are to be
     left alone."""
-    text = f"{path} is missing: which of its keys target {job.target.name} held before this copy is not known"
+    text = (
+        f"{path.name} is missing in {path.parent.resolve()} (--state-dir): which of its keys target "
+        f"{job.target.name} held before this copy is not known"
+    )
     if refused:
         raise ConfigError(
-            f"{text}, and --on-existing skip has to leave those alone; nothing was written: put the file back, or copy "
-            "with --on-existing overwrite"
+            f"{text}, and --on-existing skip has to leave those alone; nothing was written: start it with the "
+            "--state-dir in which this copy began, put the file back, or copy with --on-existing overwrite"
         )
-    text += ", so nothing is removed as no longer on the source"
+    text += (
+        ", so a flush of the source and a new full sync remove none that the source no longer has: start it with the "
+        "--state-dir in which this copy began"
+    )
     job.records.event("warning", "target", text)
     log.warning(text)

@@ -122,10 +122,12 @@ def test_a_missing_file_removes_nothing_and_is_refused_where_keys_are_to_be_left
     (tmp_path / "run" / "state" / "default.existing").unlink()
     program = copied(source, a, start, "--on-existing", "skip")
     assert program.process.returncode == 2, program.output()
+    assert f"default.existing is missing in {tmp_path / 'run' / 'state'} (--state-dir)" in program.output()
+    assert held(a) == HELD
     another_process(source)
     program = copied(source, a, start)
     assert program.process.returncode == 0, program.output()
-    assert "is missing" in program.output()
+    assert f"default.existing is missing in {tmp_path / 'run' / 'state'} (--state-dir)" in program.output()
     assert held(a) == HELD
 
 

@@ -134,6 +134,11 @@ class JobKeys:
         return self.start + b"mark" if tag is None else self.start + b"mark:{%b}" % tag
 
     @property
+    def jobs(self) -> bytes:
+        """Of all jobs with this prefix: their names."""
+        return f"{self.prefix}:jobs".encode()
+
+    @property
     def _tagged(self) -> bytes:
         return self.start + b"{job}:" if self.one_slot else self.start
 

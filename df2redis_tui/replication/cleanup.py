@@ -15,6 +15,7 @@ import anyio
 from df2redis_tui.dragonfly.control import answer_of, not_now, open_source
 from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.other_jobs import named, other_jobs, what_helps
 from df2redis_tui.replication.target_keys import Scanned
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import FEW, PeerLost, RespConnection, encode
@@ -79,6 +80,19 @@ async def clean_up(job: JobState) -> None:
     text = "clean-up: keys that the source does not have are removed from the target"
     job.records.event("info", "clean-up", text)
     log.info(text)
+    others = [] if job.settings.target_owned else await job.patiently(lambda: other_jobs(job))
+    job.noted.leftovers_of = named(others) if others else ""
+    if others:
+        job.noted.cleaning, job.noted.left_out = False, True
+        text = (
+            f"clean-up left out: what the source no longer has can't be told from keys of {named(others)} on target "
+            f"{job.target.name}, so all stays: {what_helps(job)}"
+        )
+        job.records.event("warning", "clean-up", text)
+        log.warning(text)
+        if job.settings.exactly_once:
+            await job.patiently(job.noted.write)
+        return
     try:
         looked, absent = await job.patiently(lambda: _find(job))
         while any(state.unread() for state in job.flows):

@@ -163,6 +163,12 @@ class ClusterTarget:
     async def databases(self) -> list[int]:
         return [0]
 
+    async def all_databases(self) -> list[int]:
+        return [0]
+
+    async def call_in(self, db: int, *args: Arg) -> object:
+        return await self.call(*args)
+
     def check_source(self, databases: Iterable[int]) -> None:
         """TargetError when the source uses databases that a cluster does not have and --db-policy is fail."""
         above = sorted(set(databases) - {0})

@@ -23,6 +23,7 @@ def confirmed(job: JobState) -> Confirmed:
         dead_letters_before=earlier.dead_letters,
         evicted=lacks.evicted,
         spared_before=earlier.spared and job.spared is None,
+        leftovers_of=job.noted.leftovers_of,
     )
 
 

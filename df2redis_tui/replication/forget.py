@@ -56,6 +56,8 @@ async def forget(settings: Settings) -> Forgotten:
                 reply = await target.call("DEL", *ours[start : start + DELETED_AT_ONCE])
                 if is_error(reply):
                     raise TargetError(f"target {target.name} refused DEL: {error_text(reply)}")
+            if await target.call("SMEMBERS", keys.jobs) == [settings.job.encode()]:
+                await target.call("DEL", keys.jobs)  # else the others have to know that its keys are there
             files = _remove_files(settings, noted.id)
         finally:
             lock.release()

@@ -10,6 +10,7 @@ from df2redis_tui.pipeline.block import Global
 from df2redis_tui.replication.flow_checkpoints import records_of
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.other_jobs import check_flush, register
 from df2redis_tui.replication.resume import full_sync_allowed
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ async def _run_global(job: JobState, arrived: dict[int, Global]) -> None:
         if state.ledger is not None
         for wire in (state.ledger.record(arrived[state.flow].next_lsn), *state.ledger.kept())
     ]
+    await job.patiently(lambda: check_flush(job, item))
     await globally(job, item, records)
     for state in job.flows:
         state.passed_global(arrived[state.flow].next_lsn)
@@ -67,3 +69,4 @@ async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> Non
     async with job.checkpointing:
         job.marks.removed()
         await job.patiently(run)
+    await job.patiently(lambda: register(job))

@@ -39,6 +39,7 @@ class JobRecord:
         self.clean_up_due = False
         self.cleaning = False
         self.left_out = False  # the source refused what a clean-up asks
+        self.leftovers_of = ""  # the jobs for whose sake a clean-up of this run was left out
         self.copied: int | None = None  # keys of this copy that the source has had since; None: not counted
         self.copied_noted = 0  # of which the target knows
         self.flushes = 0  # so many times this run the copy has become empty

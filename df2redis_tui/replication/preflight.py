@@ -10,6 +10,7 @@ from df2redis_tui.replication.bound_file import Owner, claim
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.replication.marks import check_control
 from df2redis_tui.replication.noting import note_evictions
+from df2redis_tui.replication.other_jobs import register, warn_of_other_jobs
 from df2redis_tui.replication.rights import check_rights
 from df2redis_tui.target.answers import values_of
 
@@ -41,6 +42,9 @@ async def preflight(job: JobState) -> None:
     job.noted.read(record)
     note_evictions(job)
     await _note_existing(job)
+    await warn_of_other_jobs(job)
+    if job.continues:
+        await register(job)
     if settings.exactly_once and job.continues and not job.noted.held_before:
         await job.noted.write()
 

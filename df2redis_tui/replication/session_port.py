@@ -17,6 +17,7 @@ from df2redis_tui.replication.drain import settle
 from df2redis_tui.replication.flow_state import FlowState
 from df2redis_tui.replication.ingest import Ingest
 from df2redis_tui.replication.job_state import JobState
+from df2redis_tui.replication.other_jobs import register
 from df2redis_tui.replication.resume import only_a_full_sync, read_checkpoints, source_changed
 from df2redis_tui.replication.session import Session
 from df2redis_tui.replication.side_tasks import SideTask, keep_going
@@ -173,6 +174,7 @@ class SessionPort:
                 async with job.checkpointing:
                     await job.patiently(lambda: job.noted.write(*(encode("DEL", key) for key in keys)))
             job.noted.flows = len(job.flows)
+            await job.patiently(lambda: register(job))
         for state in job.flows:
             state.leftovers.clear()
         if not job.noted.clean_up_due and not job.old.foreign:

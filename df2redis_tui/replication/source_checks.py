@@ -84,7 +84,7 @@ async def check_own_names(job: JobState, greeting: Greeting, databases: Iterable
     settings = job.settings
     if not settings.exactly_once:
         return
-    names = [job.keys.lease, job.keys.job_record, *job.keys.of_flows(greeting.flows)]
+    names = [job.keys.jobs, job.keys.lease, job.keys.job_record, *job.keys.of_flows(greeting.flows)]
     merged = settings.target.cluster and settings.db_policy == "merge-into-0"
     connection = await open_source(settings.source, "connection that looks for names")
     found: list[bytes] = []

@@ -316,9 +316,22 @@ class StandaloneTarget:
         check_transaction(self.name, what, commands, replies)
 
     async def databases(self) -> list[int]:
+        """The source's numbers of those that hold anything."""
+        base = self._endpoint.db
+        return [db - base for db in await self.all_databases() if db >= base]
+
+    async def all_databases(self) -> list[int]:
+        """The server's own numbers, those that are not the job's among them."""
         info = parse_info(answer_of(self.name, await self.call("INFO", "KEYSPACE"), "INFO KEYSPACE").text())
-        found = (int(k[2:]) - self._endpoint.db for k in info if re.fullmatch(r"db\d{1,9}", k))
-        return sorted(db for db in found if db >= 0)
+        return sorted(int(k[2:]) for k in info if re.fullmatch(r"db\d{1,9}", k))
+
+    async def call_in(self, db: int, *args: Arg) -> object:
+        """One command in that database of the server, whatever the job's own is."""
+        if db == self._endpoint.db:
+            return await self.call(*args)
+        replies = await self.pipeline([encode("SELECT", db), encode(*args), encode("SELECT", self._endpoint.db)])
+        answer_of(self.name, replies[2], f"SELECT {self._endpoint.db}").ok()
+        return replies[0] if is_error(replies[0]) else replies[1]
 
     async def scan(self, db: int, on_page: Callable[[RespConnection, list[bytes]], Awaitable[None]]) -> None:
         """Every key of one database (the source's number), page by page."""

@@ -60,6 +60,7 @@ class Confirmed:
     dead_letters_before: int  # of earlier runs, since the full sync that this one goes on from
     evicted: int  # keys that the target dropped since that full sync began, because it was full
     spared_before: bool  # an earlier run left keys alone (--on-existing skip), this one does not
+    leftovers_of: str  # "job 'a'", from whose keys those that the source no longer has can't be told; "" none
 
 
 @dataclass(frozen=True, slots=True)

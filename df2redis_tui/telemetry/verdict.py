@@ -22,7 +22,10 @@ AGAIN_ANYHOW: Final = "run the same command again: it begins where it has to"
 GOES_ON: Final = "run the same command again: it goes on from the last checkpoint on the target"
 COMPARE: Final = "compare both sides, or copy again with a target that keeps up"
 SPARED: Final = "keys that the target held before (--on-existing skip)"
-ANEW: Final = "to copy all of it anew: `df2redis-tui forget` for this job, then the same command"
+ANEW: Final = (
+    "to copy all of it anew: `df2redis-tui forget` for this job, then the same command with --on-existing overwrite, "
+    "which replaces whatever is there"
+)
 NO_CHECKPOINTS: Final = f"{AGAIN} (--no-exactly-once keeps no checkpoints)"
 
 
@@ -149,6 +152,9 @@ def _doubts(confirmed: Confirmed) -> list[tuple[str, str]]:
         found.append((text, f"set maxmemory-policy noeviction and give it more memory; {ANEW}"))
     if number := confirmed.unverified:
         found.append((f"{plural(number, 'key')} may have expired on the target too early", COMPARE))
+    if jobs := confirmed.leftovers_of:
+        text = f"the target may hold keys that the source no longer has: they can't be told from those of {jobs}"
+        found.append((text, "the log says at `clean-up left out` what helps"))
     return found
 
 

@@ -287,12 +287,14 @@ def make_snapshot(
     return replace(snap, **changes) if changes else snap  # type: ignore[arg-type]
 
 
-RUNNING = Outcome(Verdict.RUNNING, "", "none so far", "", Confirmed(True, KEYS, KEYS, 0, 0, 0, False, 0, 0, 0, False))
+RUNNING = Outcome(
+    Verdict.RUNNING, "", "none so far", "", Confirmed(True, KEYS, KEYS, 0, 0, 0, False, 0, 0, 0, False, "")
+)
 
 
 def ended(verdict: Verdict, failure: str = "") -> Outcome:
     """How a run came to its end."""
-    not_whole = Confirmed(False, 14_001, 30_203, None, 96, 0, False, 0, 0, 0, False)
+    not_whole = Confirmed(False, 14_001, 30_203, None, 96, 0, False, 0, 0, 0, False, "")
     match verdict:
         case Verdict.COMPLETE:
             return replace(RUNNING, verdict=verdict, text="everything was copied", not_copied="none")

@@ -17,7 +17,7 @@ from df2redis_tui.telemetry.snapshot import Confirmed, Verdict
 from df2redis_tui.telemetry.verdict import Ending, judge
 from df2redis_tui.translate.refusals import Refusal, RefusalPort
 
-ALL = Confirmed(True, 1, 1, 0, 0, 0, False, 0, 0, 0, False)
+ALL = Confirmed(True, 1, 1, 0, 0, 0, False, 0, 0, 0, False, "")
 REFUSAL = Refusal(3, b"user:\xff\n1", "bloom", "no such type there", flow=2, lsn=77, payload=b"0123456789")
 
 

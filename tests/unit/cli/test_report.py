@@ -43,7 +43,7 @@ TOTALS = Totals(
     keys_by_type=(("string", 800_000), ("hash", 100_000), ("set", 0)),
     rereads=17,
 )
-ALL = Confirmed(True, 900_000, 900_000, 0, 0, 0, False, 0, 0, 0, False)
+ALL = Confirmed(True, 900_000, 900_000, 0, 0, 0, False, 0, 0, 0, False, "")
 FILE = "state/dead-letters.jsonl"
 LAST = EngineSnapshot(
     seq=9,

@@ -48,7 +48,7 @@ def test_a_new_full_sync_begins_at_none() -> None:
 
 @pytest.mark.parametrize("found", [None, [], {"dead_letters": -1, "unverified": 0, "evicted": 0, "spared": False}])
 def test_what_is_none_is_not_read(found: object) -> None:
-    with pytest.raises(ValueError, match="not what|whole number"):
+    with pytest.raises(ValueError, match=r"not what|whole number"):
         LeftOut.read(found)
 
 

@@ -23,8 +23,9 @@ WHOLE = Confirmed(
     dead_letters_before=0,
     evicted=0,
     spared_before=False,
+    leftovers_of="",
 )
-LACKS = ("unverified", "dead_letters_before", "evicted", "spared_before")  # of a copy that is through
+LACKS = ("unverified", "dead_letters_before", "evicted", "spared_before", "leftovers_of")  # of a copy that is through
 IN_FULL_SYNC = dataclasses.replace(WHOLE, snapshot=False, keys=14_001, records_behind=None)
 LETTERS = Ending(dead_letters=3, dead_letter_file="d.jsonl")
 
@@ -120,7 +121,7 @@ def test_the_verdict_follows_from_what_was_confirmed(
     "field", [f.name for f in dataclasses.fields(Confirmed) if f.name not in ("keys", "keys_at_start")]
 )
 def test_whatever_is_missing_is_never_complete(field: str) -> None:
-    missing = {"snapshot": False, "records_behind": None, "clean_up_due": True}.get(field, 1)
+    missing = {"snapshot": False, "records_behind": None, "clean_up_due": True, "leftovers_of": "job 'b'"}.get(field, 1)
     for cut_short in (False, True):
         outcome = judge(but(**{field: missing}), Ending(cut_short=cut_short))
         assert outcome.verdict in (Verdict.INTERRUPTED, Verdict.UNCONFIRMED, Verdict.INCOMPLETE)

@@ -67,6 +67,7 @@ class JobState:
         self.pause_reason = ""
         self.phase = Phase.CONNECTING
         self.session_phase = Phase.CONNECTING  # what the source's session is at; the target may be behind
+        self._told_phase = Phase.CONNECTING
         self.phase_since = time.time()
         self.phase_seconds: dict[str, float] = {}
         self.reason = ""
@@ -135,9 +136,17 @@ class JobState:
         self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + now - self._phase_started
         self._phase_started = now
         if phase is not self.phase:
-            self.records.event("info", "phase", f"{self.phase.value} → {phase.value}")
-            log.info("Phase", extra={"fields": {"phase": phase.value, "after": name}})
+            self._tell_phase(phase)
         self.phase, self.phase_since = phase, time.time()
+
+    def _tell_phase(self, phase: Phase) -> None:
+        """One after the other, but not each attempt to reach a source that is lost."""
+        told = self._told_phase
+        if told is Phase.RECONNECTING and phase in (Phase.CONNECTING, Phase.HANDSHAKE, told):
+            return
+        self._told_phase = phase
+        self.records.event("info", "phase", f"{told.value} → {phase.value}")
+        log.info("Phase", extra={"fields": {"phase": phase.value, "after": told.value}})
 
     def session_at(self, phase: Phase) -> None:
         """The session with the source has come to `phase`."""

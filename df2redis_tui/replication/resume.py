@@ -12,6 +12,7 @@ from df2redis_tui.replication.failover import succeeds
 from df2redis_tui.replication.job_state import JobState
 from df2redis_tui.streams import encode
 from df2redis_tui.target.answers import check_each
+from df2redis_tui.telemetry.format import plural
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ async def read_checkpoints(job: JobState, greeting: Greeting) -> None:
         state.resume_rereads = rereads
         if state.ledger is not None:
             state.ledger.resume(checkpoint)
-    text = f"resuming job {job.settings.job!r} from its checkpoints"
+    copied = f", {plural(job.noted.copied, 'key')} copied so far" if job.noted.copied else ""
+    text = f"resuming job {job.settings.job!r} from its checkpoints{copied}"
     job.records.event("info", "resume", text)
     log.info(text, extra={"fields": {"lsn": [c.lsn for c in found]}})
     if number := job.noted.lacks.earlier.dead_letters:

@@ -273,7 +273,9 @@ class Report:
         lag = self.outcome.confirmed.records_behind
         keys = f"{count(self.keys_copied)} in the full sync" + (f": {by_type}" if by_type else "")
         if self.outcome.confirmed.snapshot and not any(name == Phase.FULL_SYNC for name, _ in self.phase_seconds):
+            known = self.outcome.confirmed.keys_at_start
             keys = "those of an earlier run's full sync, which this one resumed"
+            keys += f" (~{count(known)} on the source when this one began)" if known is not None else ""
         return [
             ("why", self.failure),
             ("next", self.hint),

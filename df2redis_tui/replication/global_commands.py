@@ -66,6 +66,8 @@ async def globally(job: JobState, item: Global, records: Iterable[bytes]) -> Non
         log.info("Flush key by key", extra={"fields": {"command": printable(item.args[0]), "db": item.db}})
         await job.old.note()  # which keys those are, for a run that has to do it again
     job.noted.flushed()
+    if item.args[0].upper() == b"FLUSHALL":
+        job.noted.lacks.begin_anew()
     async with job.checkpointing:
         job.marks.removed()
         await job.patiently(run)

@@ -35,10 +35,10 @@ class LeftOutOverRuns:
         self.earlier = LeftOut()  # by earlier runs, since the full sync that this one goes on from
         self.noted = LeftOut()  # of which the target knows
         self._counted = counted
-        self._before = LeftOut()  # by this run, in front of its last full sync
+        self._before = LeftOut()  # by this run, before it was begun anew
 
-    def begin_full_sync(self) -> None:
-        """What was left out is copied anew."""
+    def begin_anew(self) -> None:
+        """What was left out is copied anew, or no longer on the source."""
         self.earlier, self._before = LeftOut(), self._counted()
 
     def now(self) -> LeftOut:

@@ -28,7 +28,8 @@ async def keep_left_out(job: JobState) -> None:
 
 async def note_left_out(job: JobState) -> None:
     """Where the target does not know of it. A target that does not take it is asked again soon."""
-    if not job.settings.exactly_once or job.noted.lacks.now() == job.noted.lacks.noted:
+    begun = job.settings.exactly_once and (job.continues or job.full_sync_begun)  # else nothing is to be written yet
+    if not begun or job.noted.lacks.now() == job.noted.lacks.noted:
         return
     try:
         async with job.checkpointing:

@@ -162,7 +162,7 @@ class SessionPort:
         job = self._job
         check_size(job)
         job.full_sync_begun = True
-        job.noted.lacks.begin_full_sync()
+        job.noted.lacks.begin_anew()
         job.noted.held_before = False  # every value is written anew
         if job.settings.exactly_once:
             job.noted.saw_flows(len(job.flows))

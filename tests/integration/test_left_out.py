@@ -77,6 +77,30 @@ def test_a_run_that_is_killed_does_not_take_them_along(source: FaultSource, any_
     assert again.summary()["dead_letters_before"] == 1
 
 
+def test_what_is_flushed_is_no_longer_missing(source: FaultSource, any_target: Server, start: Start) -> None:
+    with source.client() as client:
+        client.set(NOT_COPIED, 1)
+    arguments = ["--source", source.url, "--target", any_target.url, "--on-error", "skip"]
+    with start(arguments) as program:
+        program.wait_for("stable sync")
+        wait_until(lambda: left_out(any_target).get("dead_letters") == 1)
+        with source.client() as client:
+            client.flushall()
+            client.set("k:new", 1)
+        program.wait_for("Global command")
+        source.wait_level()
+    again = start([*arguments, "--until", "caught-up"])
+    assert again.wait() == 0, again.output()
+    assert source.full_syncs == 1
+
+
+def test_a_run_that_did_not_begin_notes_nothing(source: FaultSource, any_target: Server, tmp_path: Path) -> None:
+    any_target.client().set("theirs", 1)
+    source.look_alike.users = ["user tom on #2d711642b726b04 ~* resetchannels +@all $all NAMESPACE:orders"]
+    assert copy(source, any_target, tmp_path, "--on-existing", "skip").process.returncode == 3
+    assert any_target.client().keys("*") == [b"theirs"]
+
+
 def test_keys_left_alone_once_are_not_what_a_run_without_skip_has_copied(
     source: FaultSource, any_target: Server, tmp_path: Path
 ) -> None:

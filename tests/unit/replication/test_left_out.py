@@ -38,7 +38,7 @@ def test_a_new_full_sync_begins_at_none() -> None:
     run.left_out = LeftOut(3, 2, 1)
     second = later(run)
     second.left_out = LeftOut(5, 5, 5)
-    second.lacks.begin_full_sync()
+    second.lacks.begin_anew()
     assert not second.lacks.now()
     second.left_out = LeftOut(6, 5, 5)
     assert second.lacks.now() == LeftOut(1)

@@ -43,21 +43,21 @@ async def keep_facts(job: JobState) -> None:
     told = ""
     while True:
         await anyio.sleep(FACTS_EVERY)
-        problem = await look_at_target(job)
-        if problem and problem != told:
-            log.info("The target does not say how it is", extra={"fields": {"reason": problem}})
-        told = problem
+        why = await look_at_target(job)
+        if why and why != told:
+            log.info("The target does not say how it is", extra={"fields": {"reason": why}})
+        told = why
 
 
 async def look_at_target(job: JobState) -> str:
-    """Ask it once. Returns why it does not say, else ""."""
+    """Returns why it does not say, "" when it does."""
     job.target_asked_at = job.target_asked_at or time.monotonic()
     try:
         await job.target.refresh_facts()
-        job.target_asked_at = None
-        note_evictions(job)
     except Df2RedisError as error:
         return str(error)
+    job.target_asked_at = None
+    note_evictions(job)
     return ""
 
 

@@ -33,7 +33,7 @@ LACKS = (
     "spared_before",
     "leftovers_of",
     "restarted",
-)  # Of a copy that is through
+)  # of a copy that is through
 IN_FULL_SYNC = dataclasses.replace(WHOLE, snapshot=False, keys=14_001, records_behind=None)
 LETTERS = Ending(dead_letters=3, dead_letter_file="d.jsonl")
 

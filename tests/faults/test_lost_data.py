@@ -14,7 +14,14 @@ from df2redis_tui.settings import Endpoint
 from tests.support.fault_source import FaultSource
 from tests.support.processes import free_port
 from tests.support.program import Program
-from tests.support.servers import Server, available_targets, join_cluster, start_server, wait_for_cluster
+from tests.support.servers import (
+    Server,
+    available_targets,
+    free_node_port,
+    join_cluster,
+    start_server,
+    wait_for_cluster,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -23,7 +30,7 @@ class Forgetful:
     """A server that writes nothing to disk by itself, and what it is started with again."""
 
     def __init__(self, stack: ExitStack, directory: Path, *, cluster: bool = False) -> None:
-        self.port = free_port(lambda p: not cluster or p < 55_000)
+        self.port = free_port(free_node_port) if cluster else free_port()
         self._stack = stack
         self._cluster = cluster
         self._directory = directory

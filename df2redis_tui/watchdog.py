@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -49,7 +50,10 @@ class Watchdog:
 
 
 def end_within(seconds: float, code: int) -> None:
-    """The program is through: whatever still hangs (a thread that waits for a disk) keeps the process no longer."""
+    """The program is through: whatever still hangs (a thread that waits for a disk) keeps the process no longer, and no
+    signal changes the exit code any more."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     due = time.monotonic() + seconds
     Watchdog(lambda: due, lambda: (code, "df2redis-tui: some of this program hangs, it ends without it")).start()
 

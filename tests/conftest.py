@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ from tests.support.servers import Server, available_targets, installed, start_se
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The program is started hundreds of times, also where Python is told to write no bytecode."""
+    if not hasattr(session.config, "workerinput"):
+        for package in ("df2redis_tui", "tests"):
+            compileall.compile_dir(Path(__file__).parents[1] / package, quiet=2)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -130,7 +130,7 @@ def test_a_run_that_waits_for_its_next_full_sync_can_be_ended(
     void = Script((flow([journal_blob(record(b"FLUSHALL", txid=1))]),))
     with Player(void) as player:
         program = start(copy_arguments(player.url, any_target.url))
-        program.wait_for("attempt 4")
+        program.wait_for("attempt 5")
         program.signal(signal.SIGTERM)
         assert program.wait(10) == 143, program.output()
-    assert player.sessions == 4
+    assert player.sessions == 5

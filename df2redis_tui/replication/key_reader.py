@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from df2redis_tui.dragonfly.control import answer_of, open_source
+from df2redis_tui.dragonfly.control import answer_of, error_text, not_now, open_source
 from df2redis_tui.dragonfly.records import Value
-from df2redis_tui.errors import DecodeError, SourceError
+from df2redis_tui.errors import DecodeError, SourceError, SourceLost
 from df2redis_tui.settings import Endpoint
 from df2redis_tui.streams import DATA, PeerBroken, PeerLost, PeerSilent, RespConnection, encode, is_error
 from df2redis_tui.translate.payload import check_payload
@@ -115,7 +115,7 @@ class KeyReader:
         try:
             if self._connection is None:
                 self._connection = await open_source(self._source, "re-read connection")
-            return await self._connection.pipeline(wires, timeout=patience, most=DATA)
+            replies = await self._connection.pipeline(wires, timeout=patience, most=DATA)
         except PeerLost as lost:
             await self.aclose()
             if used_before and not isinstance(lost, (PeerSilent, PeerBroken)):
@@ -125,6 +125,12 @@ class KeyReader:
             # Cancelled in the middle: answers to come would be taken for those of the next question.
             await self.aclose()
             raise
+        # Says nothing of the keys; a source that a replica takes over answers so to everything.
+        for text in (error_text(reply) for reply in replies if is_error(reply)):
+            if not_now(text):
+                await self.aclose()
+                raise SourceLost(f"source {self._source.label}: re-read connection: {text}")
+        return replies
 
     def _position(self, reply: object) -> int | str:
         answer = answer_of(self._source, reply, "DFLY REPLICAOFFSET")

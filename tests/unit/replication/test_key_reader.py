@@ -8,7 +8,7 @@ import hiredis
 import pytest
 
 from df2redis_tui.dragonfly import records
-from df2redis_tui.errors import SourceError
+from df2redis_tui.errors import SourceError, SourceLost
 from df2redis_tui.replication import key_reader
 from df2redis_tui.replication.key_reader import KeyReader
 from df2redis_tui.settings import Endpoint
@@ -146,6 +146,21 @@ async def test_an_answer_of_another_kind_is_no_value(
         await reader(Odd(answers), monkeypatch).read([(2, b"a")])
     with pytest.raises(SourceError, match=r"source 127\.0\.0\.1:1 "):
         await reader(Odd(answers), monkeypatch).read_alone((2, b"a"))
+
+
+@pytest.mark.parametrize("asked", [b"SELECT", b"MULTI", b"DUMP", b"EXEC", b"DFLY"])
+@pytest.mark.parametrize(
+    "text", ["LOADING Dragonfly is loading the dataset in memory", "ERR source is being TAKEN OVER"]
+)
+async def test_a_source_that_serves_nobody_now_says_nothing_of_a_key(
+    asked: bytes, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is lost, for the time being; the key can be copied later."""
+    odd = Odd({asked: hiredis.ReplyError(text)})
+    with pytest.raises(SourceLost, match="re-read connection"):
+        await reader(odd, monkeypatch).read([(2, b"a")])
+    with pytest.raises(SourceLost, match="re-read connection"):
+        await reader(odd, monkeypatch).read_alone((2, b"a"))
 
 
 @pytest.mark.parametrize("size", [b"100", -1, [1]], ids=str)

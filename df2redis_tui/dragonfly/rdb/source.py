@@ -261,7 +261,8 @@ class PackedText:
     def piece(self) -> Steps[bytes]:
         """What comes next, at most some 1.4 MiB; b"" at the end."""
         while self._left:
-            packed = yield from self._src.take_some(min(self._left, LZF_AT_ONCE))
+            # Not what happens to be there: what is damaged fails at the same place, however the stream is cut.
+            packed = yield from self._src.take(min(self._left, LZF_AT_ONCE))
             self._left -= len(packed)
             piece = self._decompressor.feed(packed)
             if self._left:
